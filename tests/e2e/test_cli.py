@@ -90,8 +90,9 @@ def test_a_shell_completes_commands_and_options(package, script, shell):
         )
         return done.stdout
 
+    found = completed(f"{script} ")
     for name in COMMANDS[package]:
-        assert name in completed(f"{script} ")
+        assert name in found
     command = {"app": "serve", "training": "run"}[package]
     assert "--models-dir" in completed(f"{script} {command} --m")
 

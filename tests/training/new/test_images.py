@@ -52,8 +52,7 @@ def test_a_backbone_with_weights_of_a_file_is_trained_in_two_steps_and_published
     assert (ended.code, "the network sees 160x160" in ended.out) == (0, True), ended.err
     file = tmp_path / "recipes/shapes.py"
     file.write_text(file.read_text().replace("SIZE = 160", "SIZE = 32"))
-    assert command("run", "shapes", "--epochs", "1").err.startswith("error: ")  # weights of another width
-    small = ("--set", "network.width=0.35", "--epochs", "1", "--set", "stages.head.fitting.epochs=4")
+    small = ("--set", "network.width=0.35", "--epochs", "1", "--set", "stages.head.fitting.epochs=1")
     ended = command("run", "shapes", *small, "--publish")
     assert ended.code == 0, ended.err
     assert "stage head" in ended.out
@@ -85,6 +84,8 @@ def test_options_of_a_backbone_that_do_not_fit_are_refused(photos, command, tmp_
 
 def test_no_picture_is_published_unless_the_recipe_says_so(photos, command, tmp_path):
     command("new", "shapes", "--images", "photos")
+    file = tmp_path / "recipes/shapes.py"
+    file.write_text(file.read_text().replace("SIZE = 96", "SIZE = 32"))
     recipe = load_recipe("shapes")
     splits = read_data(recipe.data, recipe.pipeline, synthetic=False)
     own = {
@@ -93,7 +94,6 @@ def test_no_picture_is_published_unless_the_recipe_says_so(photos, command, tmp_
         for picture in np.asarray(part.instances)
     }
     assert command("run", "shapes", *SMALL, "--publish").code == 0
-    file = tmp_path / "recipes/shapes.py"
     file.write_text(file.read_text().replace("RECIPE = Recipe(", "RECIPE = Recipe(\n    publish_examples=True,"))
     assert command("run", "shapes", *SMALL, "--publish", "--run-id", "open").code == 0
     shown = [
