@@ -126,8 +126,8 @@ class Found:
         counts = np.bincount(np.concatenate(list(self.listing.classes.values())), minlength=len(self.listing.labels))
         if not counts.all():
             raise DataUnusable(
-                f"{self.listing.folder}: no picture of class {self.listing.labels[int(counts.argmin())]!r} can be used: "
-                "leave_out names them all"
+                f"{self.listing.folder}: no picture of class {self.listing.labels[int(counts.argmin())]!r} can be "
+                "used: leave_out names them all"
             )
         for groups, rule in (
             (self.contradictions(), "but are in different classes; remove one, or name both in leave_out"),

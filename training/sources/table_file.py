@@ -15,6 +15,7 @@ from typing import Any
 
 from training.errors import DataDamaged, DataMissing, DataUnusable
 from training.sources.duplicates import file_hash
+from training.sources.paths import is_file
 
 FIELD_LIMIT_BYTES = 16 * 2**20
 DELIMITERS = ",;\t|"
@@ -70,7 +71,7 @@ def read_table(path: Path) -> TableFile:
         DataDamaged: not CSV or Parquet; names the row.
         DataUnusable: no rows, or two columns with the same name.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataMissing(f"{path} is not a file; give a CSV or Parquet file with a header")
     names, columns = _parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _csv(path)
     if twice := sorted({name for name in names if names.count(name) > 1}):
