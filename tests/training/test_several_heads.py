@@ -13,6 +13,7 @@ from app.contract.model_spec import ModelSpec
 from tests.training.several_heads import TARGETS, arrays, heads, recipe, source
 from training.data.pipelines import ArrayPipeline, TablePipeline
 from training.errors import DataDamaged, DataMissing, DataUnusable, SettingRefused
+from training.export.converting import ExportFailed
 from training.fit.run_files import Progressed
 from training.measure.evaluate import predict
 from training.measure.label_sets import MultiLabel
@@ -308,6 +309,11 @@ def test_outputs_that_are_not_those_of_the_heads_are_refused_before_the_training
     with pytest.raises(SettingRefused, match=sentence):
         run(recipe(build=build_wrong), Plan(), directory=tmp_path / "run", console=console)
     assert not list((tmp_path / "run").glob("*.npz"))
+
+
+def test_a_format_of_image_models_is_refused_before_the_training(tmp_path, console):
+    with pytest.raises(ExportFailed, match="tflite is a format of image models; this model takes 'pixels'"):
+        run(recipe(formats=("tflite",), pipeline=ArrayPipeline()), Plan(), directory=tmp_path / "run", console=console)
 
 
 def test_settings_for_one_output_are_refused_for_several(tmp_path, console):
