@@ -29,8 +29,10 @@ class Bounds:
         return " and ".join(f"{word}{bound:.10g}" for word, bound in bounds.items() if bound is not None)
 
 
-Count = Annotated[int, Bounds(at_least=1)]
-CountOrZero = Annotated[int, Bounds(at_least=0)]
+_LARGEST = 2**31 - 1
+"""Of a size of TensorFlow's; larger ones end in an error of its own."""
+Count = Annotated[int, Bounds(at_least=1, at_most=_LARGEST)]
+CountOrZero = Annotated[int, Bounds(at_least=0, at_most=_LARGEST)]
 Seed = Annotated[int, Bounds(at_least=0, below=2**32)]
 """Of NumPy's and TensorFlow's generators."""
 AboveZero = Annotated[float, Bounds(above=0)]

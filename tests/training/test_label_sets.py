@@ -4,8 +4,10 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow.parquet import write_table
 
 from app.contract.golden import Golden
 from tests.training.loading import load
@@ -101,6 +103,32 @@ def test_sets_that_cannot_be_learned_are_refused(last, changes, sentence, tmp_pa
     with pytest.raises(DataUnusable) as caught:
         read_recipe_data(recipe(path, data=texts(path, split_seed=1, **changes)), synthetic=False)
     assert sentence in str(caught.value)
+
+
+def parquet(path, tags):
+    table = pyarrow.table({"message": [f"text {row}" for row in range(30)], "tags": tags * 10})
+    write_table(table, path)
+    return texts(path)
+
+
+def test_lists_of_parquet_are_sets_of_labels(tmp_path):
+    splits = parquet(tmp_path / "lists.parquet", [["late"], ["rude", "late"], ["a|b"]]).load()
+    assert splits.labels == ("a|b", "late", "rude")
+    assert np.unique(splits.train.labels, axis=0).tolist() == [[0, 1, 0], [0, 1, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("tags", "sentence"),
+    [
+        ([b"late", b"rude", b"odd"], "row 1: column 'tags' has b'late', which is not a label"),
+        ([["late"], [], ["rude"]], r"row 2: '\[\]' in column 'tags' has an empty label"),
+        ([["late"], [None], ["rude"]], r"row 2: '\[None\]' in column 'tags' has an empty label"),
+        ([{"late": 1}, {"late": 2}, {"late": 3}], "row 1: column 'tags' has {'late': 1}, which is not a label"),
+    ],
+)
+def test_values_of_parquet_that_are_no_labels_are_refused_with_their_row(tags, sentence, tmp_path):
+    with pytest.raises(DataUnusable, match=sentence):
+        parquet(tmp_path / "odd.parquet", tags).load()
 
 
 def test_rows_that_all_have_the_same_set_are_refused(tmp_path):
@@ -206,6 +234,9 @@ def test_rows_without_their_picture_or_with_other_labels_for_it_are_refused(phot
     text = photos.read_text()
     photos.write_text(f"{text}gone.png,left,1\n")
     with pytest.raises(DataMissing, match=r"row 37: there is no file .*gone.png; paths are relative to the folder"):
+        source.load()
+    photos.write_text(f"{text}{'a text ' * 50},left,1\n")
+    with pytest.raises(DataMissing, match="row 37: there is no file"):
         source.load()
     photos.write_text(f"{text}0.png,left,1\n")
     with pytest.raises(DataUnusable, match="rows 1 and 37 have the same picture, 0"):

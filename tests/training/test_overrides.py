@@ -8,6 +8,7 @@ from training.network.dense_blocks import Dense
 from training.overrides import apply_overrides, settings
 from training.recipe.fitting import Fitting, Optimizer
 from training.recipe.recipe import Stage
+from training.runs.catalogue import load_recipe, recipe_names
 from training.sources.image_folder import ImageFolder
 
 
@@ -81,10 +82,11 @@ def test_a_misspelt_setting_is_answered_with_the_nearest_one(assignment, meant):
         ("fitting.epochs", "has no '='"),
         ("fitting.epochs=0", "epochs must be at least 1"),
         ("fitting.batch_size=0", "batch_size must be at least 1"),
+        ("fitting.batch_size=9999999999", "batch_size must be at least 1 and at most 2147483647$"),
         ("fitting.validate_every=0", "validate_every must be at least 1"),
         ("fitting.checkpoint_every=-1", "checkpoint_every must be at least 1"),
         ("fitting.evaluation_batch_size=0", "evaluation_batch_size must be at least 1"),
-        ("fitting.patience=0", "patience must be at least 1, or none"),
+        ("fitting.patience=0", "patience must be at least 1 and at most 2147483647, or none"),
         ("optimizer.momentum=1.5", "momentum must be at least 0 and at most 1"),
         ("optimizer.ema_momentum=-0.1", "ema_momentum must be at least 0 and at most 1, or none"),
     ],
@@ -131,6 +133,19 @@ def test_a_stage_is_found_by_its_name():
     recipe = apply_overrides(text_recipe(stages=(stage,)), ["stages.bag.fitting.epochs=5"])
     assert recipe.stages[0].fitting.epochs == 5
     assert dict(settings(recipe))["stages.bag.fitting.epochs"] == 5
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_setting_of_every_recipe_takes_a_value_or_refuses_it_in_one_sentence(name):
+    recipe = load_recipe(name)
+    for path, _ in settings(recipe):
+        for value in ("nan", "-1", "0", "0.5", "1e308", "", ",", "none", "9" * 20):
+            try:
+                changed = apply_overrides(recipe, [f"{path}={value}"])
+            except SettingRefused as refusal:
+                assert str(refusal).startswith(f"--set {path}={value}: ")  # noqa: PT017 - others take the value
+            else:
+                assert path in dict(settings(changed))
 
 
 def test_a_recipe_file_has_the_same_bounds_as_the_command_line():

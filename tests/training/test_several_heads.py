@@ -1,6 +1,8 @@
 """Networks with several inputs and outputs: trained, measured and published by head; mistakes are refused before."""
 
 from dataclasses import replace
+from functools import partial
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from tests.training.several_heads import TARGETS, arrays, heads, recipe, source
 from training.data.pipelines import ArrayPipeline, TablePipeline
 from training.datasets.check import check_splits
 from training.errors import DataDamaged, DataMissing, DataUnusable, SettingRefused
+from training.export.converting import ExportFailed
 from training.fit.run_files import Progressed
 from training.measure.evaluate import predict
 from training.measure.label_sets import MultiLabel
@@ -26,6 +29,7 @@ from training.runs.evaluate_command import evaluate_run
 from training.runs.record import Plan
 from training.runs.run import run
 from training.runs.series import telling
+from training.sources.array_file import read_arrays
 from training.sources.named_arrays import ArrayTarget
 from training.sources.table import Table
 from training.sources.targets import Target
@@ -163,6 +167,8 @@ def without_rows(name):
 
 
 NUMBERS = arrays()["numbers"]
+TWICE = (ArrayTarget(name="tags", predicts="labels", labels=("a", "a")),)
+ALONE = (ArrayTarget(name="counts", predicts="classes", labels=("a",)),)
 NUMBERED = (ArrayTarget(name="kind", predicts="classes", labels=("a", "b")),)
 
 
@@ -183,6 +189,15 @@ NUMBERED = (ArrayTarget(name="kind", predicts="classes", labels=("a", "b")),)
         ({"made": with_array("kind", np.full(200, 2)), "targets": NUMBERED}, "row 1 of 'kind' has the class 2"),
         ({"made": with_array("kind", np.full(200, "c")), "targets": NUMBERED}, "the class 'c', which is not"),
         ({"made": with_array("kind", np.full(200, "x"))}, "'kind' has 1 classes; 2 to 100 are accepted"),
+        ({"made": with_array("kind", np.full(200, b"\xff"))}, r"'kind' has b'\\xff', which is not UTF-8"),
+        ({"made": with_array("kind", np.array(["", "x"] * 100))}, "the name '' of class or label 0 is not a text"),
+        ({"made": with_array("kind", np.array(["\ud800", "x"] * 100))}, r"the name '\\ud800' of class or label 1 is"),
+        ({"targets": TWICE}, "two classes or labels are called 'a'"),
+        ({"targets": ALONE}, "'counts' has one label, 'a'; at least two are required"),
+        ({"targets": (replace(TARGETS[0], name=""),)}, "a target has no name"),
+        ({"made": with_array("price", np.zeros((200, 0)))}, r"'price' has shape \(200, 0\), so there is no number"),
+        ({"made": with_array("price", [[1], [1, 2]])}, "'price' is not an array"),
+        ({"made": partial(dict, {7: NUMBERS})}, "has no array 'pixels'; there are: 7"),
         ({"made": lambda: 3}, "returned int; name -> array is expected"),
         ({"file": "also.npz"}, "give file or make, one of them"),
     ],
@@ -203,6 +218,14 @@ def test_a_file_of_arrays_gives_the_same_rows_as_the_function(tmp_path):
     assert list(there.files) == [str(path)]
 
 
+def header(text):
+    """The beginning of an .npy file."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+PETABYTE = "{'descr': '<f8', 'fortran_order': False, 'shape': (140737488355328,), }\n"
+
+
 @pytest.mark.parametrize(
     ("content", "error", "sentence"),
     [
@@ -210,19 +233,47 @@ def test_a_file_of_arrays_gives_the_same_rows_as_the_function(tmp_path):
         (b"no zip", DataDamaged, "is not an .npz file of plain arrays"),
         ("objects", DataDamaged, "is not an .npz file of plain arrays: Object arrays cannot be loaded"),
         ("one", DataDamaged, "has one array without a name"),
+        ({"x.npy": b"text"}, DataDamaged, "'x' is a file of another kind"),
+        (
+            {"x.npy": header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,")},
+            DataDamaged,
+            "not an .npz file of",
+        ),
+        ({"x.npy": header(PETABYTE)}, DataUnusable, "'x' does not fit into memory"),
+        ("cut", DataDamaged, "is not an .npz file of plain arrays: .*decompressing"),
+        ("locked", DataDamaged, "is not an .npz file of plain arrays: .*encrypted"),
+        ("long", DataMissing, "is not a file; give an .npz file"),
     ],
 )
 def test_a_file_that_is_not_one_of_arrays_is_refused(content, error, sentence, tmp_path):
-    path = tmp_path / "arrays.npz"
+    path = tmp_path / ("a" * 300 if content == "long" else "arrays.npz")
     if content == "objects":
-        np.savez(path, **arrays(), broken=np.array([{}], object))
+        np.savez(path, **arrays(), x=np.array([{}], object))
+    elif content in ("cut", "locked"):
+        np.savez_compressed(path, x=NUMBERS)
+        written = bytearray(path.read_bytes())
+        if content == "cut":
+            written[60:90] = bytes(30)
+        else:  # the first flag of each member, there and in the directory
+            written[6] = written[written.index(b"PK\x01\x02") + 8] = 1
+        path.write_bytes(written)
+    elif isinstance(content, dict):
+        with ZipFile(path, "w") as archive:
+            for member, data in content.items():
+                archive.writestr(member, data)
     elif content == "one":
         with path.open("wb") as file:
             np.save(file, NUMBERS)
-    elif content:
+    elif isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(error, match=sentence):
-        source(None, file=str(path), inputs=("broken",) if content == "objects" else ("numbers",)).load()
+        read_arrays(path, ["x"])
+
+
+def test_arrays_of_a_file_that_are_not_used_are_not_read(tmp_path):
+    path = tmp_path / "arrays.npz"
+    np.savez(path, **arrays(), unused=np.array([{}], object))
+    assert len(source(None, file=str(path)).load().train)
 
 
 def test_whole_numbers_that_the_training_part_lacks_are_refused_with_their_row():
@@ -259,6 +310,11 @@ def test_outputs_that_are_not_those_of_the_heads_are_refused_before_the_training
     with pytest.raises(SettingRefused, match=sentence):
         run(recipe(build=build_wrong), Plan(), directory=tmp_path / "run", console=console)
     assert not list((tmp_path / "run").glob("*.npz"))
+
+
+def test_a_format_of_image_models_is_refused_before_the_training(tmp_path, console):
+    with pytest.raises(ExportFailed, match="tflite is a format of image models; this model takes 'pixels'"):
+        run(recipe(formats=("tflite",), pipeline=ArrayPipeline()), Plan(), directory=tmp_path / "run", console=console)
 
 
 def test_settings_for_one_output_are_refused_for_several(tmp_path, console):

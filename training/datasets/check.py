@@ -40,9 +40,16 @@ def check_splits(splits: Splits) -> None:
     Raises:
         DataUnusable: the train part is empty or has only one class; or a part has different numbers of labels and
             instances, contains NaN or infinity, or a label without a class. Names the part, the row and the value.
+            Or two classes have the same name, or one has none.
     """
     if not len(splits.train):
         raise DataUnusable(f"{splits.name}: the training part is empty")
+    for whose, names in (
+        [("", splits.labels)]
+        if not splits.heads
+        else [(f": head {head!r}", each) for head, each in splits.heads.items()]
+    ):
+        _check_names(f"{splits.name}{whose}", names)
     for part, examples in (("training", splits.train), ("validation", splits.validation)):
         _check_part(splits, part, examples)
     held_out = _targets(splits, splits.validation)
@@ -98,6 +105,15 @@ def check_weights(
         )
     if not weights.any():
         raise DataUnusable(f"{place}: all {len(weights)} weights are 0, so no row would be learned from")
+
+
+def _check_names(name: str, names: tuple[str, ...]) -> None:
+    """Refuse names of classes or labels that an answer could not state, or that mean two of them."""
+    for number, label in enumerate(names):
+        if not label.strip() or label != label.encode(errors="ignore").decode():
+            raise DataUnusable(f"{name}: the name {label!r} of class or label {number} is not a text")
+        if label in names[:number]:
+            raise DataUnusable(f"{name}: two classes or labels are called {label!r}; give each its own name")
 
 
 def _check_labels(name: str, part: str, labels: npt.NDArray[Any], names: tuple[str, ...]) -> None:

@@ -8,10 +8,11 @@ Date and hardware: 2026-11-21, two cores of an AMD EPYC
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from training.bounds import AboveZero, Bounded, Bounds
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, below, equal
 from training.network.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Array, heaviside, leaky_relu, softmax
@@ -34,7 +35,7 @@ FAR = 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(Bounded):
     """Settings.
 
     Attributes:
@@ -43,13 +44,14 @@ class Table:
         difference_step: half the distance of the two points of a central difference.
     """
 
-    reach: float = 5.0
-    points: int = 2001
-    difference_step: float = 1e-5
+    reach: AboveZero = 5.0
+    points: Annotated[int, Bounds(at_least=2, at_most=10**7)] = 2001
+    difference_step: AboveZero = 1e-5
 
     def __post_init__(self) -> None:
-        if self.reach <= 0 or self.points < 2 or self.difference_step <= 0:
-            raise ValueError("reach and difference_step must be above 0, points 2 or more")
+        super().__post_init__()
+        if self.difference_step > self.reach / 4:  # nearer than that to a break, there is no difference to compare
+            raise ValueError(f"difference_step must be at most a quarter of reach, {self.reach / 4:g}")
 
     def __call__(self, context: LessonContext) -> Findings:
         """For each function: value at 0, difference from Keras, derivative against central differences."""

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from training.bounds import Bounded, Count
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, below, close, recorded
 from training.network.activations import Array, sigmoid
@@ -65,7 +66,7 @@ class Trace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Backpropagation:
+class Backpropagation(Bounded):
     """Settings.
 
     Attributes:
@@ -74,11 +75,7 @@ class Backpropagation:
     """
 
     learning_rate: float = PRINTED_RATE
-    steps: int = PRINTED_STEPS
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError("steps must be 1 or more")
+    steps: Count = PRINTED_STEPS
 
     def __call__(self, context: LessonContext) -> Findings:
         """Descend in Keras, by hand, and by hand with the mistake; compare with the printed figures."""

@@ -21,11 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from app.contract.tensor_spec import TensorSpec
+from training.bounds import AboveZero, Bounded, Bounds, Count, Seed
 from training.measure import drawing
 from training.measure.findings import Finding, Findings, Servable, equal, recorded
 from training.network.activations import Array, heaviside
@@ -111,7 +112,7 @@ def learn(targets: tuple[int, ...], *, start: Weights, rate: Fraction, bias: boo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gates:
+class Gates(Bounded):
     """Settings.
 
     Attributes:
@@ -122,20 +123,18 @@ class Gates:
         hidden_units, network_learning_rate, network_epochs, seed: of the networks with a hidden layer.
     """
 
-    learning_rate: float = 1.0
+    learning_rate: Annotated[float, Bounds(above=0, at_most=1e6)] = 1.0
     initial_weights: tuple[float, float] = (0.0, 0.0)
     initial_bias: float = 0.0
     bias: bool = True
-    longest: int = 1000
-    hidden_units: int = 4
-    network_learning_rate: float = 0.1
-    network_epochs: int = 100
-    seed: int = 0
+    longest: Count = 1000
+    hidden_units: Count = 4
+    network_learning_rate: AboveZero = 0.1
+    network_epochs: Count = 100
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        positive = (self.learning_rate, self.longest, self.hidden_units, self.network_epochs)
-        if not all(0 < number < math.inf for number in positive):
-            raise ValueError("learning_rate, longest, hidden_units and network_epochs must be above 0")
+        super().__post_init__()
         if not all(map(math.isfinite, (*self.initial_weights, self.initial_bias))):
             raise ValueError("initial_weights and initial_bias must be finite")
 

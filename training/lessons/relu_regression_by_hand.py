@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from training.bounds import Bounded, Count
 from training.measure import drawing
 from training.measure.findings import Findings, below, close, recorded
 from training.network.activations import Array
@@ -72,7 +73,7 @@ START = Parameters(weights=np.array([0.01, 0.02]), bias=0.2, output_weight=0.03,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression:
+class Regression(Bounded):
     """Settings.
 
     Attributes:
@@ -83,11 +84,7 @@ class Regression:
 
     learning_rate: float = 0.01
     drawn_rates: tuple[float, ...] = (0.001, 0.01, 0.02)
-    updates: int = 20
-
-    def __post_init__(self) -> None:
-        if self.updates < 1:
-            raise ValueError("updates must be 1 or more")
+    updates: Count = 20
 
     def __call__(self, context: LessonContext) -> Findings:
         """Forward, errors, one update by hand and in Keras; then the drawn updates."""

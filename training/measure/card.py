@@ -1,5 +1,6 @@
 """The main facts about a run, and the model card with them."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -167,15 +168,15 @@ def _retrain_again(metrics: Document) -> str:
 
 
 def cell(value: object) -> str:
-    """A value as one cell of a Markdown table."""
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    """A value as one cell of a Markdown table: a bar, a line end or HTML in it is text."""
+    return re.sub(r"[\r\n]+", " ", re.sub(r"([\\|<]|&(?=#?\w+;))", r"\\\1", str(value)))
 
 
 def _intended(metrics: Document) -> str:
     """What the model is for; nothing for a run of before its kind of input was recorded."""
     if "modality" not in metrics:
         return ""
-    data = metrics["dataset"]["name"]
+    data = cell(metrics["dataset"]["name"])
     return (
         f"## Intended use\n\nAnswers for {metrics['modality']} of the kind of {data}, one by one or in batches, from "
         "the service, ONNX Runtime or TensorFlow Serving. Preprocessing that is not in the graph is in model.json.\n\n"
@@ -192,7 +193,7 @@ def _each(head: str, figures: Document) -> str:
     rows = "\n".join(
         f"| {cell(name)} | {found['precision']:.3f} | {found['recall']:.3f} |" for name, found in each.items()
     )
-    return f"| {kind}{f' of {head}' if head else ''} | precision | recall |\n|---|---|---|\n{rows}\n\n"
+    return f"| {kind}{f' of {cell(head)}' if head else ''} | precision | recall |\n|---|---|---|\n{rows}\n\n"
 
 
 def _answers(head: str, figures: Document) -> str:

@@ -72,8 +72,8 @@ def source(text: str) -> str:
 
 
 def in_docstring(text: str) -> str:
-    """The text for the docstring of a recipe: no quotes or escapes that would end or change it."""
-    return text.replace("\\", "/").replace('"', "'")
+    """The text for the docstring of a recipe: no quotes, escapes or control characters that would end or change it."""
+    return "".join(each if each.isprintable() else " " for each in text.replace("\\", "/").replace('"', "'"))
 
 
 def tuple_source(values: Sequence[str], indent: str = "        ") -> str:

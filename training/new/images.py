@@ -8,6 +8,7 @@ import numpy as np
 
 from app.contract.images.image_file import open_image
 from app.errors import ServingError
+from training.errors import DataUnusable
 from training.network.backbones import NONE, Backbone
 from training.new.draft import Draft, balance, epochs_for, in_docstring, is_unbalanced, some, source, tuple_source
 from training.new.target_options import NO_OPTIONS, TargetOptions
@@ -114,7 +115,7 @@ def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) ->
         backbone: the pre-trained network to start from; None: a small network, from scratch.
 
     Raises:
-        DataMissing, DataUnusable: see ``list_images``.
+        DataMissing, DataUnusable: see ``list_images``; or no picture can be used.
     """
     folder = folder.resolve()
     found = Found(list_images(folder))
@@ -126,6 +127,10 @@ def look_at_images(name: str, folder: Path, backbone: Backbone | None = None) ->
     leaking = sorted({picture for group in found.leaks() for picture in group[:-1]} - set(contradicting))
     leave_out = sorted({*broken, *contradicting, *leaking})
     counts = _counts(found, leave_out)
+    if not any(counts.values()):
+        reasons = [f"{picture}: {reason}" for picture, reason in broken.items()]
+        reason = reasons[0] if reasons else "each has the content of one in another class"
+        raise DataUnusable(f"{folder}: none of the {len(names)} pictures can be used; {reason}")
     size = size_for(sizes, backbone)
     facts = [
         ("pictures", f"{sum(counts.values())} in {len(listing.labels)} classes: {balance(counts)}"),

@@ -36,7 +36,7 @@ def check_formats(recipe: Recipe, feed: Feed, splits: Splits) -> None:
     from training.export.lite import export_lite
     from training.fit.stages import build_model
 
-    model = build_model(recipe, feed, classes=len(splits.labels))
+    model = build_model(recipe, feed, classes=splits.classes)
     with TemporaryDirectory(prefix="atelier-formats-") as folder:
         export_lite(model, model_spec(recipe, feed, splits, model), Path(folder, LITE_FILE))
 

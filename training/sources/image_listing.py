@@ -49,9 +49,21 @@ def list_images(folder: Path, *, leave_out: tuple[str, ...] = ()) -> Listing:
         leave_out: relative paths of pictures that are not used.
 
     Raises:
-        DataMissing: there is no such folder, or no picture that ``leave_out`` names.
-        DataUnusable: no class folders, only one, one without pictures, or one of another part only.
+        DataMissing: there is no such folder, it may not be read, or has no picture that ``leave_out`` names.
+        DataUnusable: no class folders, only one, one without pictures, or one of another part only; or a name is not
+            UTF-8, and no recipe could state it.
     """
+    try:
+        listing = _listing(folder, leave_out)
+    except OSError as error:
+        raise DataMissing(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+    for name in (str(folder), *listing.labels, *(each for part in listing.parts.values() for each in part)):
+        if name != name.encode(errors="ignore").decode():
+            raise DataUnusable(f"{folder}: the name {name!r} is not UTF-8; rename it")
+    return listing
+
+
+def _listing(folder: Path, leave_out: tuple[str, ...]) -> Listing:
     if not folder.is_dir():
         raise DataMissing(f"{folder} is not a folder; give the folder that contains one folder of pictures per class")
     inside = folders_in(folder)
@@ -116,6 +128,8 @@ def pictures_below(root: Path, folder: Path) -> tuple[list[str], list[str]]:
     """Paths relative to ``folder`` of the pictures below ``root``, and of the other files."""
     pictures: list[str] = []
     others: list[str] = []
+    if root.is_dir():
+        next(root.iterdir(), None)  # raises PermissionError, which rglob hides
     for path in sorted(root.rglob("*")) if root.is_dir() else []:
         name = str(path.relative_to(folder))
         if path.is_file() and not path.name.startswith(".") and path.name != "Thumbs.db":

@@ -10,6 +10,7 @@ from training.errors import DataMissing, DataUnusable
 from training.overrides import FIXED
 from training.sources.duplicates import digest, equal_rows, file_hash
 from training.sources.labels import rows_with_target
+from training.sources.paths import is_file
 from training.sources.row_weights import weights_of
 from training.sources.splitting import split_examples
 from training.sources.table_file import TableFile, is_missing, read_table
@@ -93,7 +94,7 @@ def paths_of(table: TableFile, column: str, rows: list[int]) -> list[Path]:
     for row in rows:
         if is_missing(cells[row]):
             raise DataUnusable(f"{table.path}: row {row + 1} names no picture in column {column!r}")
-        if not (folder / str(cells[row]).strip()).is_file():
+        if not is_file(folder / str(cells[row]).strip()):
             raise DataMissing(
                 f"{table.path}: row {row + 1}: there is no file {folder / str(cells[row]).strip()}; paths are relative "
                 "to the folder of the table"

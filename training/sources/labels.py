@@ -48,7 +48,7 @@ def classes(table: TableFile, target: str, rows: Sequence[int]) -> tuple[tuple[s
         DataUnusable: only one class, or more than 100; names the column.
     """
     cells = table.column(target)
-    names = [label_of(cells[row]) for row in rows]
+    names = [_name_of(table, target, row, cells[row]) for row in rows]
     labels = tuple(sorted(set(names)))
     if len(labels) == 1:
         raise DataUnusable(
@@ -72,7 +72,7 @@ def label_sets(
 
     Args:
         table: the file.
-        target: column; a cell has one label or several.
+        target: column; a cell has one label or several, in Parquet also as a list.
         rows: from 0.
         separator: between the labels of a cell.
 
@@ -85,8 +85,12 @@ def label_sets(
     cells = table.column(target)
     sets = []
     for row in rows:
-        parts = [part.strip() for part in label_of(cells[row]).split(separator)]
-        if not all(parts):
+        cell = cells[row]
+        if isinstance(cell, list):
+            parts = [_name_of(table, target, row, part) for part in cell]
+        else:
+            parts = [part.strip() for part in _name_of(table, target, row, cell).split(separator)]
+        if not parts or not all(parts):
             raise DataUnusable(
                 f"{table.path}: row {row + 1}: {label_of(cells[row])[:60]!r} in column {target!r} has an empty label; "
                 f"write labels with {separator!r} between them"
@@ -105,6 +109,16 @@ def label_sets(
             f"2 to {MOST_CLASSES} are accepted; {cure}"
         )
     return labels, np.array([[label in each for label in labels] for each in sets], bool)
+
+
+def _name_of(table: TableFile, target: str, row: int, cell: Cell) -> str:
+    """See ``label_of``; refuses values of Parquet that are no names."""
+    if isinstance(cell, bytes | list | dict):
+        raise DataUnusable(
+            f"{table.path}: row {row + 1}: column {target!r} has {str(cell)[:60]}, which is not a label; texts, whole "
+            "numbers and booleans are"
+        )
+    return "" if cell is None else label_of(cell)
 
 
 def known_classes(table: TableFile, target: str, rows: Sequence[int], labels: Sequence[str]) -> npt.NDArray[np.int32]:

@@ -1,12 +1,10 @@
 """Arrays of your own, by name: from an .npz file or a function; some are inputs of a network, others targets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +12,9 @@ import numpy.typing as npt
 from training.bounds import Bounded, Seed, ShareBelowOne
 from training.datasets.check import check_weights
 from training.datasets.splits import Examples, Names, Splits
-from training.errors import DataDamaged, DataMissing, DataUnusable
+from training.errors import DataUnusable
 from training.overrides import FIXED
+from training.sources.array_file import check_there, read_arrays
 from training.sources.duplicates import file_hash
 from training.sources.labels import MOST_CLASSES
 from training.sources.splitting import split_examples
@@ -73,7 +72,7 @@ class NamedArrays(Bounded):
             DataMissing, DataDamaged: there is no such file, or it is not one of arrays.
             DataUnusable: an array is missing, has another number of rows, or values of no use; names it, and the row.
         """
-        place, arrays = self._arrays()
+        place = self._place
         check_names(place, [each.name for each in self.targets])
         if not self.inputs or not self.targets:
             raise DataUnusable(f"{place}: name at least one array in inputs, and one in targets")
@@ -81,7 +80,7 @@ class NamedArrays(Bounded):
         for name in used:
             if used.count(name) > 1:
                 raise DataUnusable(f"{place}: the array {name!r} is used twice, as input, target or weight")
-            _check_there(place, name, arrays)
+        arrays = self._arrays(used)
         rows = len(arrays[used[0]]) if arrays[used[0]].ndim else 0
         for name in used:
             if arrays[name].shape[:1] != (rows,):
@@ -110,33 +109,27 @@ class NamedArrays(Bounded):
             form=FORM,
         )
 
-    def _arrays(self) -> tuple[str, Mapping[str, Array]]:
-        """Where the arrays are from, for messages, and the arrays."""
+    @property
+    def _place(self) -> str:
+        """Where the arrays are from, for messages."""
         if bool(self.file) == (self.make is not None):
             raise DataUnusable("named arrays are either from a file or from a function: give file or make, one of them")
-        if self.make is not None:
-            made = self.make()
-            if not isinstance(made, Mapping):
-                raise DataUnusable(f"{self.make.__name__} returned {type(made).__name__}; name -> array is expected")
-            return self.make.__name__, {name: np.asarray(values) for name, values in made.items()}
-        path = Path(self.file)
-        if not path.is_file():
-            raise DataMissing(f"{path} is not a file; give an .npz file, as numpy.savez writes it")
-        try:
-            opened = np.load(path, allow_pickle=False)
-            if isinstance(opened, np.ndarray):
-                raise DataDamaged(f"{path} has one array without a name; write an .npz file with numpy.savez")
-            with opened:
-                return path.name, {name: opened[name] for name in opened.files}
-        except (ValueError, BadZipFile, OSError, EOFError) as error:
-            raise DataDamaged(f"{path} is not an .npz file of plain arrays: {error}") from error
+        return getattr(self.make, "__name__", str(self.make)) if self.make is not None else Path(self.file).name
 
-
-def _check_there(place: str, name: str, arrays: Mapping[str, Array]) -> None:
-    if name not in arrays:
-        near = get_close_matches(name, arrays, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DataUnusable(f"{place} has no array {name!r}; {hint}there are: {', '.join(arrays)}")
+    def _arrays(self, used: Sequence[str]) -> dict[str, Array]:
+        """The arrays that are used, by name."""
+        if self.make is None:
+            return read_arrays(Path(self.file), used)
+        made, arrays = self.make(), {}
+        if not isinstance(made, Mapping):
+            raise DataUnusable(f"{self._place} returned {type(made).__name__}; name -> array is expected")
+        for name in used:
+            check_there(self._place, name, map(str, made))
+            try:
+                arrays[name] = np.asarray(made[name])
+            except ValueError as error:  # rows of different lengths
+                raise DataUnusable(f"{self._place}: {name!r} is not an array: {error}") from error
+        return arrays
 
 
 def _input(place: str, name: str, values: Array) -> Array:
@@ -175,6 +168,8 @@ def _target(place: str, target: ArrayTarget, values: Array) -> Values:
                 f"{place}: {name!r} is {values.dtype} of shape {values.shape}; to predict a number, give numbers of "
                 "shape (rows,) or (rows, width)"
             )
+        if not values[0].size:
+            raise DataUnusable(f"{place}: {name!r} has shape {values.shape}, so there is no number to predict")
         return (), _finite(place, name, values.reshape(len(values), -1))
     if target.predicts == "labels":
         return _labels(place, target, values)
@@ -183,6 +178,8 @@ def _target(place: str, target: ArrayTarget, values: Array) -> Values:
             f"{place}: {name!r} is {values.dtype} of shape {values.shape}; to predict classes, give texts or numbers "
             "of classes of shape (rows,)"
         )
+    if len(target.labels) == 1:
+        raise DataUnusable(f"{place}: {name!r} has one label, {target.labels[0]!r}; at least two are required")
     if kind in "iu" and target.labels:
         wrong = np.flatnonzero((values < 0) | (values >= len(target.labels)))
         if len(wrong):
@@ -191,7 +188,12 @@ def _target(place: str, target: ArrayTarget, values: Array) -> Values:
                 f"{len(target.labels)} labels, 0 to {len(target.labels) - 1}"
             )
         return target.labels, values.astype(np.int32)
-    texts = [str(value.decode() if isinstance(value, bytes) else value) for value in values.tolist()]
+    if kind == "S":
+        try:
+            values = np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataUnusable(f"{place}: {name!r} has {error.object!r}, which is not UTF-8") from error
+    texts = list(map(str, values.tolist()))
     labels = target.labels or tuple(map(str, sorted(set(values.tolist())) if kind in "iu" else sorted(set(texts))))
     if not 2 <= len(labels) <= MOST_CLASSES:
         raise DataUnusable(f"{place}: {name!r} has {len(labels)} classes; 2 to {MOST_CLASSES} are accepted")

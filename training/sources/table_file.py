@@ -15,6 +15,7 @@ from typing import Any
 
 from training.errors import DataDamaged, DataMissing, DataUnusable
 from training.sources.duplicates import file_hash
+from training.sources.paths import is_file
 
 FIELD_LIMIT_BYTES = 16 * 2**20
 DELIMITERS = ",;\t|"
@@ -66,13 +67,16 @@ def read_table(path: Path) -> TableFile:
         path: of a .parquet file; any other file is CSV with a header, UTF-8, with , ; | or tabs between fields.
 
     Raises:
-        DataMissing: the file does not exist, or Parquet cannot be read without pyarrow.
+        DataMissing: the file does not exist or may not be read, or Parquet cannot be read without pyarrow.
         DataDamaged: not CSV or Parquet; names the row.
         DataUnusable: no rows, or two columns with the same name.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataMissing(f"{path} is not a file; give a CSV or Parquet file with a header")
-    names, columns = _parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _csv(path)
+    try:
+        names, columns = _parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else _csv(path)
+    except OSError as error:
+        raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from error
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DataUnusable(f"{path} has two columns {twice[0]!r}; rename one")
     if not columns or not columns[0]:

@@ -56,8 +56,10 @@ def read_target(table: TableFile, target: Target, rows: Sequence[int]) -> Values
 
 
 def check_names(file: str, names: Sequence[str]) -> None:
-    """Refuse two targets with one name."""
+    """Refuse two targets with one name, and one without."""
     for name in names:
+        if not name:
+            raise DataUnusable(f"{file}: a target has no name; it is that of its head")
         if names.count(name) > 1:
             raise DataUnusable(f"{file}: two targets are called {name!r}; give each its own name")
 

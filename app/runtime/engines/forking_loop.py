@@ -1,10 +1,10 @@
 """The inside of a process whose forks run models: it imports their library, then forks for each message.
 
 Standard input is a stream socket. A message is its length, the arguments of the fork as JSON, and four descriptors: its
-standard input, its error stream, where its exit code is written, and its lifeline. The answer is its number.
+standard input, its error stream, where its exit code is written, and its lifeline. The answer is its number, with its
+pidfd.
 """
 
-import array
 import gc
 import json
 import os
@@ -47,10 +47,10 @@ def serve_forks() -> list[str] | None:
                 _tell(*running.pop(ready))
                 os.close(ready)
                 continue
-            head, ancillary, _, _ = control.recvmsg(NUMBER, socket.CMSG_SPACE(4 * NUMBER))
+            head, descriptors, _, _ = socket.recv_fds(control, NUMBER, 4)
             if not head:
                 return None
-            channel, error, status, lifeline = array.array("i", ancillary[0][2])
+            channel, error, status, lifeline = descriptors
             arguments: list[str] = json.loads(receive(control, int.from_bytes(head, "big")))
             pid = _fork()
             if pid == 0:
@@ -60,13 +60,15 @@ def serve_forks() -> list[str] | None:
                 return arguments
             for descriptor in (channel, error, lifeline):
                 os.close(descriptor)
+            answer = pid.to_bytes(NUMBER, "big", signed=True)
             if pid == FAILED:
                 os.close(status)
+                control.sendall(answer)
             else:
                 watched = os.pidfd_open(pid)
                 running[watched] = (pid, status)
                 poll.register(watched, select.POLLIN)
-            control.sendall(pid.to_bytes(NUMBER, "big", signed=True))
+                socket.send_fds(control, [answer], [watched])
 
 
 def receive(channel: socket.socket, size: int) -> bytes:
@@ -81,8 +83,12 @@ def receive(channel: socket.socket, size: int) -> bytes:
 
 
 def _fork() -> int:
-    """As ``os.fork``, or ``FAILED``: a thread that holds a lock would not be in the fork to release it."""
+    """As ``os.fork``, or ``FAILED``: a thread that holds a lock would not be in the fork to release it.
+
+    A kernel, or a filter of system calls, may lack the pidfds that Python has.
+    """
     try:
+        os.close(os.pidfd_open(os.getpid()))
         alone = len(list(Path("/proc/self/task").iterdir())) == 1
         return os.fork() if alone else FAILED
     except OSError:

@@ -6,10 +6,10 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.runtime.engines.process_template import Launched, ProcessTemplate
 from app.runtime.engines.tensor_frames import receive_frame, send_frame
@@ -25,6 +25,8 @@ _LONGEST_WAIT_S = 2e6
 _LONGEST_LINE = 4_096
 _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
+P = TypeVar("P", bound=Launched | None)
+
 
 class ModelProcess:
     """One process: its socket, its last line on standard error, and whether it has answered a batch yet.
@@ -36,8 +38,6 @@ class ModelProcess:
     def __init__(
         self, command: Sequence[str], arguments: Sequence[str], *, template: ProcessTemplate | None = None
     ) -> None:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        their_lifeline, self._lifeline = os.pipe()
         # The package may have been found through the working directory or --app-dir.
         places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
         environment = {
@@ -46,28 +46,41 @@ class ModelProcess:
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "-1",
         }
-        try:
-            with theirs:
-                fork = template and template.fork(arguments, theirs.fileno(), their_lifeline, environment)
-                self.process: Launched = fork or subprocess.Popen(
-                    [*command, *arguments],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    env={**environment, LIFELINE: str(their_lifeline)},
-                    pass_fds=(their_lifeline,),
-                    start_new_session=True,
-                )
-        except BaseException:
-            self._channel.close()
-            os.close(self._lifeline)
-            raise
-        finally:
-            os.close(their_lifeline)
+
+        def interpreter(channel: int, lifeline: int) -> Launched:
+            return subprocess.Popen(
+                [*command, *arguments],
+                stdin=channel,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**environment, LIFELINE: str(lifeline)},
+                pass_fds=(lifeline,),
+                start_new_session=True,
+            )
+
+        fork = template and self._connected(
+            lambda channel, lifeline: template.fork(arguments, channel, lifeline, environment)
+        )
+        self.process: Launched = fork or self._connected(interpreter)
         self.has_answered = False
         self._said = ""
         self._reader = threading.Thread(target=self._read, name="model-stderr", daemon=True)
         self._reader.start()
+
+    def _connected(self, start: Callable[[int, int], P]) -> P:
+        """What ``start`` returns, given the process's ends of a new channel and a new lifeline: a process, or None."""
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        their_lifeline, self._lifeline = os.pipe()
+        process = None
+        try:
+            with theirs:
+                process = start(theirs.fileno(), their_lifeline)
+        finally:
+            os.close(their_lifeline)
+            if process is None:
+                self._channel.close()
+                os.close(self._lifeline)
+        return process
 
     def wait_ready(self, timeout_s: float) -> dict[str, Any]:
         """The header that the process sends once it has loaded; TimeoutError, EOFError or OSError if loading fails."""

@@ -3,7 +3,6 @@
 ``forking_loop`` is the inside of that process.
 """
 
-import array
 import json
 import os
 import select
@@ -22,6 +21,7 @@ _START_TIMEOUT_S = 120.0
 _FORK_TIMEOUT_S = 5.0
 IDLE_S = 60.0
 """A template without forks ends after so many seconds: it keeps the memory of its library."""
+_TOLD_TIMEOUT_S = 1.0
 _UNKNOWN_CODE = 255
 
 
@@ -42,13 +42,20 @@ class Launched(Protocol):
 
 
 class Fork:
-    """A process that a template has started; see ``Launched``. Its parent is the template."""
+    """A process that a template has started; see ``Launched``. Its parent is the template.
 
-    def __init__(self, pid: int, stderr: int, status: int, ended: Callable[[], None]) -> None:
+    Args:
+        pid: its number.
+        process: its pidfd, from the template: the number may belong to another process by now.
+        stderr: what it writes there can be read here.
+        status: where the template writes its exit code.
+        ended: is called when its end is noticed.
+    """
+
+    def __init__(self, pid: int, process: int, *, stderr: int, status: int, ended: Callable[[], None]) -> None:
         self.pid = pid
         self.stderr: IO[bytes] | None = os.fdopen(stderr, "rb")
-        self._process = os.pidfd_open(pid)
-        self._status, self._when_ended = status, ended
+        self._process, self._status, self._when_ended = process, status, ended
         self._code: int | None = None
         self._lock = threading.Lock()
 
@@ -77,18 +84,30 @@ class Fork:
             ready.poll(None if timeout_s is None else 1e3 * timeout_s)
         with self._lock:
             if self._code is None and (timeout_s is None or _is_readable(self._process)):
-                told = os.read(self._status, NUMBER)  # the template writes it, or has ended
-                self._code = int.from_bytes(told, "big", signed=True) if told else _UNKNOWN_CODE
+                self._code = self._exit_code()
                 os.close(self._status)
                 os.close(self._process)
                 self._when_ended()
             return self._code
 
+    def _exit_code(self) -> int:
+        """As the template tells it; as the kernel does if the template has ended and this process is its heir, PID 1.
 
-def _is_readable(descriptor: int) -> bool:
+        A template that is stopped does not tell it.
+        """
+        if _is_readable(self._status, _TOLD_TIMEOUT_S) and (told := os.read(self._status, NUMBER)):
+            return int.from_bytes(told, "big", signed=True)
+        with suppress(ChildProcessError):
+            if found := os.waitid(os.P_PIDFD, self._process, os.WEXITED | os.WNOHANG):
+                return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        return _UNKNOWN_CODE
+
+
+def _is_readable(descriptor: int, timeout_s: float = 0) -> bool:
+    """Whether a read would not wait, after so many seconds at most."""
     ready = select.poll()
     ready.register(descriptor, select.POLLIN)
-    return bool(ready.poll(0))
+    return bool(ready.poll(1e3 * timeout_s))
 
 
 class ProcessTemplate:
@@ -108,9 +127,12 @@ class ProcessTemplate:
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
+        self._timer: threading.Timer | None = None
 
     def fork(self, arguments: Sequence[str], channel: int, lifeline: int, environment: dict[str, str]) -> Fork | None:
-        """Start a process, or None if that is not possible: start a new interpreter then.
+        """Start a process, or None if that is not possible: start a new interpreter then, with a channel of its own.
+
+        A template that answers late, or ends before it answers, may have given this channel to a fork.
 
         Args:
             arguments: what follows the module in ``sys.argv``.
@@ -124,9 +146,11 @@ class ProcessTemplate:
         status, their_status = os.pipe()
         try:
             with self._lock:
-                pid = self._ask(arguments, [channel, their_error, their_status, lifeline], environment)
+                pid, process = self._ask(arguments, [channel, their_error, their_status, lifeline], environment)
                 self._forks += 1
-            return Fork(pid, error, status, self._when_ended)
+                if self._timer is not None:
+                    self._timer.cancel()
+            return Fork(pid, process, stderr=error, status=status, ended=self._when_ended)
         except (OSError, EOFError):
             os.close(error)
             os.close(status)
@@ -135,8 +159,8 @@ class ProcessTemplate:
             os.close(their_error)
             os.close(their_status)
 
-    def _ask(self, arguments: Sequence[str], descriptors: list[int], environment: dict[str, str]) -> int:
-        """The pid of the new process; OSError or EOFError if there is none."""
+    def _ask(self, arguments: Sequence[str], descriptors: list[int], environment: dict[str, str]) -> tuple[int, int]:
+        """The number and the pidfd of the new process; OSError or EOFError if there is none."""
         if self._owner != os.getpid():  # not that of a process that this one is a fork of
             self._owner, self._control, self._process, self._forks = os.getpid(), None, None, 0
         message = json.dumps(list(arguments)).encode()
@@ -144,11 +168,11 @@ class ProcessTemplate:
             if self._control is None:
                 self._start(environment)
             assert self._control is not None
-            self._control.sendmsg(
-                [len(message).to_bytes(NUMBER, "big") + message],
-                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))],
-            )
-            pid = int.from_bytes(receive(self._control, NUMBER), "big", signed=True)
+            socket.send_fds(self._control, [len(message).to_bytes(NUMBER, "big") + message], descriptors)
+            answer, process, _, _ = socket.recv_fds(self._control, NUMBER, 1, socket.MSG_CMSG_CLOEXEC)
+            pid = int.from_bytes(answer, "big", signed=True) if answer else 0
+            if pid != FAILED and not process:
+                raise EOFError
         except (OSError, EOFError):
             if self._control is not None:
                 self._end()
@@ -157,7 +181,7 @@ class ProcessTemplate:
             self._end()
             self._can_fork = False
             raise OSError("the template has threads, or cannot fork")
-        return pid
+        return pid, process[0]
 
     def _start(self, environment: dict[str, str]) -> None:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -189,9 +213,9 @@ class ProcessTemplate:
         with self._lock:
             self._forks -= 1
             if not self._forks:
-                timer = threading.Timer(self._idle_s, self._end_if_idle)
-                timer.daemon = True
-                timer.start()
+                self._timer = threading.Timer(self._idle_s, self._end_if_idle)
+                self._timer.daemon = True
+                self._timer.start()
 
     def _end_if_idle(self) -> None:
         with self._lock:

@@ -126,7 +126,9 @@ def test_a_difference_step_that_is_too_wide_is_reported_for_the_curved_functions
     }
 
 
-@pytest.mark.parametrize("settings", [{"reach": 0.0}, {"points": 1}, {"difference_step": -1e-5}])
+@pytest.mark.parametrize(
+    "settings", [{"reach": 0.0}, {"points": 1}, {"difference_step": -1e-5}, {"difference_step": 2}]
+)
 def test_settings_without_sense_are_refused(settings):
-    with pytest.raises(ValueError, match="reach and difference_step must be above 0, points 2 or more"):
+    with pytest.raises(ValueError, match=r"must be (above 0|at least 2|at most a quarter of reach)"):
         Table(**settings)

@@ -115,5 +115,5 @@ def test_a_printed_figure_is_met_within_half_a_unit_of_its_last_digit(value, hol
 
 
 def test_no_steps_are_refused():
-    with pytest.raises(ValueError, match="steps must be 1 or more"):
+    with pytest.raises(ValueError, match="steps must be at least 1"):
         Backpropagation(steps=0)

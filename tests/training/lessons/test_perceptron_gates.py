@@ -146,8 +146,16 @@ def test_a_tenth_is_a_tenth(tmp_path, console):
 
 
 @pytest.mark.parametrize(
-    "setting", ["learning_rate=0", "learning_rate=-1", "learning_rate=nan", "longest=0", "initial_bias=inf"]
+    "setting",
+    [
+        "learning_rate=0",
+        "learning_rate=-1",
+        "learning_rate=nan",
+        "learning_rate=1e308",
+        "longest=0",
+        "initial_bias=inf",
+    ],
 )
 def test_settings_that_would_prove_a_false_statement_are_refused(setting):
-    with pytest.raises(SettingRefused, match=r"must be above 0|must be finite"):
+    with pytest.raises(SettingRefused, match=r"must be (above 0|at least 1|finite)|expected a finite number"):
         apply_overrides(RECIPE, [f"study.{setting}"])

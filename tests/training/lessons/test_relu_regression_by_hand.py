@@ -70,5 +70,5 @@ def test_another_rate_is_as_exact_in_keras_as_by_hand(tmp_path, console):
 
 
 def test_no_updates_are_refused():
-    with pytest.raises(ValueError, match="updates must be 1 or more"):
+    with pytest.raises(ValueError, match="updates must be at least 1"):
         Regression(updates=0)

@@ -1,3 +1,9 @@
+from html import escape
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
 from tests.training.measured import METRICS
 from training.measure.card import model_card
 
@@ -20,3 +26,18 @@ def test_a_setting_of_several_values_is_quoted_for_the_shell_and_a_bar_for_the_t
     card = model_card("tiny-images", "Dark or bright.", metrics)
     assert "run tiny-images --set 'network.widths=(8, 8)' --publish" in card
     assert "| Warning | either \\| or |" in card
+
+
+@pytest.mark.parametrize("label", ["a|b", "a\\|b", "<script>alert(1)</script>", "a\r\nb", "---", "x: {y}", "&lt;"])
+def test_a_label_is_text_in_the_card_whatever_it_is_spelt(label):
+    row = METRICS["test"]["per_class"]["dark"]
+    metrics = METRICS | {
+        "test": METRICS["test"] | {"per_class": {label: row}},
+        "modality": "images",
+        "dataset": METRICS["dataset"] | {"name": label},
+    }
+    head, card = model_card("tiny-images", "Dark or bright.", metrics).split("---\n\n# ", 1)
+    page = MarkdownIt("commonmark").enable("table").render(card)
+    assert f"<td>{escape(' '.join(label.split()), quote=False)}</td>" in page
+    assert "<script" not in page
+    assert yaml.safe_load(head)["library_name"] == "onnx"

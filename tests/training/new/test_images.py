@@ -1,5 +1,7 @@
 """``training new --images``: what it says about a folder, and the recipe that it writes."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,8 +9,12 @@ from PIL import Image
 from app.contract.golden import Golden
 from tests.support.own_data import write_pictures
 from training.data.reading import read_data
+from training.errors import DataMissing
 from training.runs.catalogue import load_recipe
+from training.sources.image_listing import list_images
+from training.sources.table_file import read_table
 
+PHOTOS = ("--images", "photos")
 SMALL = ("--epochs", "1", "--set", "network.filters=4")
 
 
@@ -207,6 +213,49 @@ def test_an_empty_folder_is_refused_and_nothing_is_written(tmp_path, command):
     (tmp_path / "photos").mkdir()
     refused(command, "is empty; put the pictures of each class into a folder", "shapes", "--images", "photos")
     assert not (tmp_path / "recipes").exists()
+
+
+def test_a_folder_of_which_no_picture_can_be_used_is_refused(photos, command):
+    (photos / "all").symlink_to(".")  # each picture is in two classes
+    refused(command, "pictures can be used; each has the content of one in another class", "shapes", *PHOTOS)
+    (photos / "all").unlink()
+    for picture in photos.glob("*/*"):
+        picture.write_bytes(b"no picture")
+    refused(command, "none of the 60 pictures can be used; circle/", "shapes", *PHOTOS)
+
+
+def test_a_name_that_is_not_utf8_is_refused(photos, command):
+    next(photos.glob("circle/*")).rename(photos / "circle" / os.fsdecode(b"\xff.png"))
+    refused(command, r"the name 'circle/\udcff.png' is not UTF-8; rename it", "shapes", *PHOTOS)
+
+
+def test_control_characters_in_a_label_do_not_end_the_recipe(tmp_path, command):
+    rows = "".join(f"text {row},{'good' if row % 2 else 'bad' + chr(1) + chr(0)}\n" for row in range(20))
+    (tmp_path / "odd.csv").write_text("text,label\n" + rows)
+    assert command("new", "moods", "--texts", "odd.csv").code == 0
+
+
+@pytest.fixture
+def as_nobody():
+    """Permissions do not bind root."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        yield
+        os.seteuid(0)
+    else:
+        yield
+
+
+def test_data_that_may_not_be_read_are_one_sentence(photos, tmp_path, request):
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\ngood,pos\n")
+    for closed in (photos / "circle", file):
+        closed.chmod(0)
+    request.getfixturevalue("as_nobody")
+    with pytest.raises(DataMissing, match="cannot be read: Permission denied"):
+        list_images(photos)
+    with pytest.raises(DataMissing, match=r"cannot be read: Permission denied|is not a file"):
+        read_table(file)
 
 
 def test_no_recipe_is_written_that_run_would_refuse(photos, command, tmp_path):

@@ -5,13 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from app.runtime.engines.model_process import ModelProcess
 from app.runtime.engines.process_template import ProcessTemplate
 from tests.support.processes import children, is_known, is_running
 from tests.support.service import ROOT, wait_until
+from tests.support.stub_worker import STUB
 
 COMMAND = (sys.executable, "-m", "tests.support.stub_template")
 # Starts a fork, prints its number and that of the template, and waits.
@@ -114,10 +117,49 @@ def test_a_template_that_does_not_answer_is_replaced_and_its_forks_continue(star
 
 
 @pytest.mark.parametrize(
-    "command", [(*COMMAND, "threads"), (sys.executable, "-c", ""), ("/nowhere/python",)], ids=["threads", "ends", "no"]
+    "command",
+    [(*COMMAND, "threads"), (*COMMAND, "no-pidfds"), (sys.executable, "-c", ""), ("/nowhere/python",)],
+    ids=["threads", "no-pidfds", "ends", "no"],
 )
 def test_without_a_template_there_is_no_fork(start, command):
-    assert start(ProcessTemplate(command), "a").process is None
+    started = start(ProcessTemplate(command), "a")
+    assert started.process is None
+    started.channel.settimeout(5)
+    assert started.channel.recv(1) == b""
+
+
+def test_forks_that_end_before_the_template_answers_have_their_exit_codes(start):
+    template = ProcessTemplate((*COMMAND, "late"))
+    assert {start(template, "leave").process.wait(5) for _ in range(40)} == {7}
+
+
+def test_a_fork_that_was_not_reported_shares_no_channel_with_the_interpreter_in_its_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    process = ModelProcess(STUB, [str(tmp_path), "1"], template=ProcessTemplate((*COMMAND, "ends")))
+    try:
+        assert list(process.wait_ready(30)["signatures"]) == ["serving_default"]
+    finally:
+        process.kill()
+
+
+def test_the_end_of_a_fork_is_noticed_while_the_template_is_stopped(start, template):
+    own = set(children(os.getpid()))
+    fork = start(template, "a").process
+    [process] = set(children(os.getpid())) - own
+    os.kill(process, signal.SIGSTOP)
+    fork.kill()
+    wait_until(lambda: fork.poll() is not None)
+    wait_until(lambda: not is_known(process))  # idle
+
+
+def test_a_template_waits_again_after_each_last_fork_with_one_thread(start, template):
+    own, threads, templates = set(children(os.getpid())), threading.active_count(), set()
+    for _ in range(6):  # longer than it waits
+        start(template, "leave").process.wait(5)
+        templates |= set(children(os.getpid())) - own
+        assert threading.active_count() <= threads + 2  # one may have been told to end
+        time.sleep(0.05)
+    assert len(templates) == 1
 
 
 def test_all_of_them_end_with_the_service():
