@@ -28,6 +28,7 @@ from training.runs.session import INTERRUPTED
 from training.runs.tracking import tracking_uri
 
 INSTALL = "--strategy ray requires the package ray[train]; install it on each machine: pip install 'atelier[ray]'"
+TOKEN = "if the cluster requires a token, set RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token"
 LOCAL = "local"
 LOCAL_STORE_BYTES = 100 * 2**20
 """Memory for objects of a cluster that ends with the run; only the task and lines of text are in it."""
@@ -141,7 +142,8 @@ def _cluster(address: str | None, workers: int) -> Iterator[None]:
     except Exception as error:  # Ray raises that class itself when a process of its own does not start
         ray.shutdown()
         reason = str(error).strip().splitlines()[0]
-        raise SettingRefused(f"Ray at {address or 'this machine'} cannot be used: {reason}") from error
+        place, cure = (address, f"; {TOKEN}") if address else ("this machine", "")
+        raise SettingRefused(f"Ray at {place} cannot be used: {reason}{cure}") from error
     try:
         cpus = int(ray.cluster_resources().get("CPU", 0))
         if cpus < workers:
