@@ -6,7 +6,7 @@ module, ``list`` and ``--help`` do not import TensorFlow.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,7 @@ from training.errors import RecipeBroken, SettingRefused, TrainingError
 from training.fit.distribution import Kind
 from training.importing.command import import_model
 from training.new.command import new_recipe
+from training.on_ray.launcher import check_options, train_on_ray
 from training.recipe.lesson import Lesson
 from training.recipe.recipe import Format
 from training.retraining.command import retrain_model
@@ -35,6 +36,7 @@ from training.runs.session import (
     Models,
     Name,
     Runs,
+    exit_code,
     keep_real_version,
     train,
     work,
@@ -152,8 +154,20 @@ def run_recipe(
     ] = None,
     strategy: Annotated[
         Kind,
-        typer.Option(help="Train on all GPUs of this machine, or on several machines, which TF_CONFIG names, at once."),
+        typer.Option(
+            help="Train at once on all GPUs of this machine, or on several machines that TF_CONFIG names or Ray finds."
+        ),
     ] = Kind.NONE,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of workers of --strategy ray, each on one CPU.")
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of a running Ray cluster for --strategy ray, HOST:PORT or `auto` [default: start one here].",
+        ),
+    ] = None,
     config_file: Annotated[
         Path | None,
         typer.Option(
@@ -173,6 +187,7 @@ def run_recipe(
     Everything is written to runs/NAME/; --publish adds a version to models/. The test set is used once, at the end, and
     only if the validation accuracy reaches the target plus half a point.
     """
+    check_options(strategy, workers, ray_address)
     command = environment.command()
     overrides = [*(assignments or []), *([f"fitting.epochs={epochs}"] if epochs else [])]
     further = [f"formats={formats}"] if formats else []
@@ -205,8 +220,8 @@ def run_recipe(
         if work(recipe, tuple(overrides), new_directory(runs, name, run_id), Console(), **asked).findings.missed:
             raise typer.Exit(1)
         return
-    if resume and strategy is Kind.MULTI_WORKER:
-        raise SettingRefused("--strategy multi-worker does not resume: the checkpoints are files of worker 0 alone")
+    if resume and strategy in {Kind.MULTI_WORKER, Kind.RAY}:
+        raise SettingRefused(f"--strategy {strategy} does not resume: the checkpoints are files of worker 0 alone")
     if resume:
         directory = unfinished_directory(runs, name, run_id)
         config = read_config(directory)
@@ -222,24 +237,25 @@ def run_recipe(
         overrides, directory = [*overrides, *further], new_directory(runs, name, run_id)
     if publish and kind == Dataset.SYNTHETIC and not force:
         keep_real_version(models, name)
-    outcome = train(
-        recipe,
-        tuple(overrides),
-        directory,
-        Console(),
-        strategy=strategy,
-        mlflow=mlflow,
-        command=command,
-        recipe_file=str(file.resolve()) if file else None,
-        dataset=kind,
-        test=test,
-        force=force,
-        tensorboard=tensorboard,
-        repository=models if publish else None,
-    )
-    refused = (test and not outcome.allowed) or (publish and outcome.version is None)
-    if refused or (outcome.findings.missed and not force):
-        raise typer.Exit(1)
+    plan: dict[str, Any] = {
+        "mlflow": mlflow,
+        "command": command,
+        "recipe_file": str(file.resolve()) if file else None,
+        "dataset": str(kind),
+        "test": test,
+        "force": force,
+        "tensorboard": tensorboard,
+        "repository": models if publish else None,
+    }
+    if strategy is Kind.RAY:
+        code = train_on_ray(
+            recipe, tuple(overrides), directory, Console(), workers=workers or 1, address=ray_address, **plan
+        )
+    else:
+        outcome = train(recipe, tuple(overrides), directory, Console(), strategy=strategy, **plan)
+        code = exit_code(outcome, test=test, force=force, repository=plan["repository"])
+    if code:
+        raise typer.Exit(code)
 
 
 def _given(context: typer.Context, option: str) -> bool:

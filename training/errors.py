@@ -13,6 +13,7 @@ TrainingError
 ├── DiskFull           a file could not be written for lack of space
 ├── TrainingDiverged   the loss became NaN or infinite
 ├── StageDied          the process of a stage that trains in parallel ended
+├── WorkerDied         the process of a worker that Ray started ended
 ├── ExportFailed       (training.export.converting) a model cannot be written as SavedModel, ONNX or TensorFlow Lite
 ├── PassFailed         (training.export.onnx_graph) a graph does not have the form that a pass requires
 ├── NoOnnxForm         (training.export.recurrent_cells) a recurrent layer has a setting that ONNX lacks
@@ -59,6 +60,10 @@ class DiskFull(TrainingError):
 
 class StageDied(TrainingError):
     """The process of a stage that trains in parallel ended by itself."""
+
+
+class WorkerDied(TrainingError):
+    """The process of a worker that Ray started ended by itself."""
 
 
 class TrainingDiverged(TrainingError):

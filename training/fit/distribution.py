@@ -26,6 +26,7 @@ class Kind(StrEnum):
     NONE = "none"
     MIRRORED = "mirrored"
     MULTI_WORKER = "multi-worker"
+    RAY = "ray"  # starts workers, each of which is one of multi-worker: training.on_ray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +125,22 @@ def _is_address(address: object) -> bool:
 
 
 def refuse_together(recipe: Recipe, distribution: Distribution) -> None:
-    """Refuse what a distributed training cannot do.
+    """Refuse what a distributed training cannot do; nothing for one device.
 
     Raises:
         SettingRefused: names the setting.
     """
-    if distribution.strategy is None:
-        return
-    replicas, rows = distribution.replicas, recipe.fitting.batch_size
+    if distribution.strategy is not None:
+        refuse_divided(recipe, distribution.replicas)
+
+
+def refuse_divided(recipe: Recipe, replicas: int) -> None:
+    """Refuse what a training that is divided among ``replicas`` cannot do.
+
+    Raises:
+        SettingRefused: names the setting.
+    """
+    rows = recipe.fitting.batch_size
     for refused, sentence in (
         (recipe.stages, f"{recipe.name} trains in stages, which --strategy does not distribute; run it without"),
         (

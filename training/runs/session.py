@@ -100,6 +100,12 @@ def train(
     return outcome
 
 
+def exit_code(outcome: "Outcome", *, test: bool, force: bool, repository: Path | None) -> int:
+    """Of ``run``: 1 if what was asked is refused, or a finding does not agree; the arguments are as in ``Plan``."""
+    refused = (test and not outcome.allowed) or (repository is not None and outcome.version is None)
+    return int(refused or (bool(outcome.findings.missed) and not force))
+
+
 def work(lesson: Lesson, overrides: tuple[str, ...], directory: Path, console: Console, **plan: Any) -> "Worked":
     """Compute a lesson and print its findings; ``plan`` as in ``training.runs.record.Plan``."""
     lesson = apply_overrides(lesson, overrides)
