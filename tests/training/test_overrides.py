@@ -64,7 +64,7 @@ def test_a_misspelt_setting_is_answered_with_the_nearest_one(assignment, meant):
         ("fitting.epochs=many", "expected a whole number"),
         ("optimizer.learning_rate=fast", "expected a finite number"),
         ("optimizer.learning_rate=nan", "expected a finite number"),
-        ("optimizer.learning_rate=-1", "learning_rate must be above 0"),
+        ("optimizer.learning_rate=-1", "learning_rate must be at least 0"),
         ("optimizer.epsilon=0", "epsilon must be above 0"),
         ("optimizer.clip_norm=-1", "clip_norm must be above 0, or none"),
         ("optimizer.weight_decay=-1", "weight_decay must be at least 0"),
@@ -151,7 +151,7 @@ def test_every_setting_of_every_recipe_takes_a_value_or_refuses_it_in_one_senten
 def test_a_recipe_file_has_the_same_bounds_as_the_command_line():
     with pytest.raises(ValueError, match="each number of units must be at least 1"):
         Dense(units=(8, 0))
-    with pytest.raises(ValueError, match="learning_rate must be above 0"):
+    with pytest.raises(ValueError, match="learning_rate must be at least 0"):
         Optimizer(learning_rate=math.nan)
     with pytest.raises(ValueError, match="split_seed must be at least 0 and below 4294967296"):
         ImageFolder(folder="photos", split_seed=-1)

@@ -50,7 +50,7 @@ class Optimizer(Bounded):
     """
 
     name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adam"
-    learning_rate: AboveZero = 1e-3
+    learning_rate: ZeroOrMore = 1e-3
     schedule: Schedule = Schedule()
     momentum: Share = 0.9
     epsilon: AboveZero = 1e-7

@@ -88,7 +88,7 @@ def test_the_command_compares_by_name_and_rate_and_prints_a_table(write_recipe, 
     ("optimizers", "sentence"),
     [
         ("sgd,lion", "optimizer.name=lion: expected one of sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw"),
-        ("sgd:fast", "optimizer.learning_rate=fast: expected a number"),
+        ("sgd:fast", "optimizer.learning_rate=fast: expected a finite number"),
         ("sgd,adam,sgd", "--optimizers names 'sgd' twice"),
     ],
 )
