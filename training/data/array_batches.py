@@ -12,6 +12,7 @@ from app.contract.steps import ImagePreprocessing
 from app.contract.tensor_spec import TensorSpec
 from training.data.array_inputs import FittedArrays, check_range
 from training.data.settings import Span
+from training.data.shuffled import shuffled
 from training.data.targets import following, targets_of
 from training.datasets.splits import Classes, Examples
 
@@ -42,17 +43,8 @@ class ArrayFeed:
 
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``."""
-        inputs, after = self._inputs(examples), following(examples, targets_of(examples.labels, self.classes))
-
-        def epoch(number: Any) -> Any:
-            seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), number])
-            order = tf.random.experimental.stateless_shuffle(tf.range(len(examples)), seed)
-            return tf.data.Dataset.from_tensor_slices(order).batch(span.batch_size, drop_remainder=True)
-
-        def batch(rows: Any) -> Any:
-            return {name: tf.gather(values, rows) for name, values in inputs.items()}, *after(rows)
-
-        return tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch).map(batch).prefetch(8)
+        after = following(examples, targets_of(examples.labels, self.classes))
+        return shuffled(self._inputs(examples), after, rows=len(examples), span=span)
 
     def watched(self, examples: Examples, *, batch_size: int) -> Any:
         """See ``Feed.watched``."""

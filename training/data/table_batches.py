@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from app.contract.tensor_spec import TensorSpec
 from training.data.settings import Span
+from training.data.shuffled import shuffled
 from training.data.table_columns import FittedColumns
 from training.data.targets import Targets, following, targets_of
 from training.datasets.splits import Classes, Examples
@@ -41,17 +42,8 @@ class TableFeed:
 
     def training(self, examples: Examples, span: Span) -> Any:
         """See ``Feed.training``; a number is given in deviations from its mean, which suits any optimiser."""
-        columns, after = self._columns(examples), following(examples, self._targets(examples))
-
-        def epoch(number: Any) -> Any:
-            seed = tf.stack([tf.constant(span.seed * 1000 + 900, tf.int64), number])
-            order = tf.random.experimental.stateless_shuffle(tf.range(len(examples)), seed)
-            return tf.data.Dataset.from_tensor_slices(order).batch(span.batch_size, drop_remainder=True)
-
-        def batch(rows: Any) -> Any:
-            return {name: tf.gather(values, rows) for name, values in columns.items()}, *after(rows)
-
-        return tf.data.Dataset.range(span.first_epoch, span.epochs).flat_map(epoch).map(batch).prefetch(8)
+        after = following(examples, self._targets(examples))
+        return shuffled(self._columns(examples), after, rows=len(examples), span=span)
 
     def watched(self, examples: Examples, *, batch_size: int) -> Any:
         """See ``Feed.watched``."""
