@@ -18,7 +18,8 @@ from training.fit.parallel_stages import ParallelStages
 from training.fit.run_files import Progressed
 from training.fit.servable import refuse_state, refuse_unservable
 from training.fit.stages import build_model, finish_model, handed_on, kept_by, train_stage
-from training.fit.train_network import AfterEpoch, Trained, Training, nothing, read_kept, train_network
+from training.fit.train_network import AfterEpoch, Trained, nothing, read_kept, train_network
+from training.fit.training_settings import Training
 from training.recipe.recipe import Recipe, Stage
 
 

@@ -11,7 +11,8 @@ from training.data.reading import read_data
 from training.datasets.splits import SYNTHETIC, Classes, Splits
 from training.errors import SettingRefused
 from training.fit.precision import layers_in, with_float32_answers
-from training.fit.train_network import Trained, Training, read_kept, train_network
+from training.fit.train_network import Trained, read_kept, train_network
+from training.fit.training_settings import Training
 from training.recipe.fitting import Precision
 from training.recipe.recipe import Inherited, Recipe, Signature, Stage
 

@@ -17,7 +17,8 @@ from training.data.pipelines import Feed
 from training.datasets.splits import SYNTHETIC, Examples, Splits
 from training.errors import DataUnusable, SettingRefused
 from training.export.keras_weights import write_keras_weights
-from training.fit.train_network import Trained, Training, train_network
+from training.fit.train_network import Trained, train_network
+from training.fit.training_settings import Training
 from training.measure.evaluate import predict
 from training.measure.label_sets import MultiLabel
 from training.measure.several_outputs import SeveralTasks

@@ -22,7 +22,8 @@ from training.disk import replaced, space_wanted
 from training.fit.calibrate import Calibrated, calibrate
 from training.fit.distribution import ALONE, Distribution
 from training.fit.fit import fit, trained_model
-from training.fit.train_network import AfterEpoch, Trained, batch_size_for, nothing
+from training.fit.train_network import AfterEpoch, Trained, nothing
+from training.fit.training_settings import batch_size_for
 from training.measure.card import model_card
 from training.measure.card_head import modality
 from training.measure.evaluate import Evaluation, predict
