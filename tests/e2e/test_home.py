@@ -1,8 +1,6 @@
 """A service keeps to its directories, and sends nothing about itself or its models to anybody."""
 
-import os
-from pathlib import Path
-
+from tests.support.processes import open_files
 from tests.support.service import Service
 from tests.support.tiny_models import SIDE
 
@@ -15,7 +13,7 @@ def test_nothing_is_written_to_the_home_of_the_user_and_no_usage_data_is_collect
         body = bytes(SIDE * SIDE)
         octets = {"Content-Type": "application/octet-stream"}
         assert service.client.post("/v1/models/brightness:predict", content=body, headers=octets).status_code == 200
-        opened = {os.readlink(path) for path in Path(f"/proc/{service.process.pid}/fd").iterdir()}
+        opened = open_files(service.process.pid)
         assert not [path for path in opened if path.endswith((".db", ".db-wal", ".sqlite"))]
     finally:
         assert service.stop() == 0

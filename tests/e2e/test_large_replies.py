@@ -1,7 +1,6 @@
 """Answers much larger than their requests, and clients that send faster than they read."""
 
 import json
-import os
 import re
 import socket
 import threading
@@ -15,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.support.bare_connection import Line
 from tests.support.memory import resident_mb
+from tests.support.processes import open_files
 from tests.support.responsiveness import MOST_SILENCE_S, longest_silence
 from tests.support.service import ROOT, Service, running, wait_until
 
@@ -108,8 +108,7 @@ def test_unread_replies_share_one_memory_limit_and_their_connections_are_aborted
 
 def open_sockets(service):
     """The sockets of the service: a client that never reads does not notice that its connection was aborted."""
-    place = f"/proc/{service.process.pid}/fd"
-    return sum(os.readlink(f"{place}/{name}").startswith("socket:") for name in os.listdir(place))
+    return sum(path.startswith("socket:") for path in open_files(service.process.pid))
 
 
 def test_a_flood_of_pipelined_requests_is_understood_one_by_one(service):

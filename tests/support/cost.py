@@ -35,21 +35,30 @@ print(json.dumps({"outcome": outcome, "seconds": spent, "peak_bytes": peak_bytes
 """
 
 
-def least_seconds(call, *, runs):
-    """The least processor time of this thread in several runs: other work on the machine only adds to it.
+def time_ratio(call, reference, *, below, attempts=20):
+    """The processor time of `call` over that of `reference`, at most; measured until it is less than `below`.
 
-    Without garbage collections, which visit every object that the tests before have left.
+    The least time of each counts, of attempts in turn: other work on the machine adds to a time and takes nothing from
+    it. So a call that is cheap enough needs few attempts, and one that is not fails after all of them.
     """
-    best = float("inf")
+    seconds = {call: float("inf"), reference: float("inf")}
+    for attempt in range(attempts):
+        for measured in (reference, call):
+            seconds[measured] = min(seconds[measured], _seconds(measured))
+        if attempt and seconds[call] < below * seconds[reference]:
+            break
+    return seconds[call] / seconds[reference]
+
+
+def _seconds(call):
+    """The processor time of this thread, without garbage collections, which visit all that earlier tests have left."""
     gc.disable()
     try:
-        for _ in range(runs):
-            started = time.thread_time()
-            call()
-            best = min(best, time.thread_time() - started)
+        started = time.thread_time()
+        call()
+        return time.thread_time() - started
     finally:
         gc.enable()
-    return best
 
 
 @dataclass(frozen=True)

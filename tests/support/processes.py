@@ -1,6 +1,7 @@
 """The state of processes that a test starts, from /proc."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -37,7 +38,24 @@ def children(pid: int) -> list[int]:
 def saved_model_processes(pid: int) -> list[int]:
     """Processes that run a SavedModel for this one: forks of one that it started."""
     below = [each for child in children(pid) for each in (child, *children(child))]
-    return [each for each in below if Path(f"/proc/{each}/comm").read_text() == "savedmodel\n"]
+    return [each for each in below if _command(each) == "savedmodel"]
+
+
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process refer to: paths, and names such as "socket:[1234]"."""
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since the directory was read
+            found.append(os.readlink(descriptor))
+    return found
+
+
+def _command(pid: int) -> str:
+    """The name of the process; "" if it has ended since."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _stat(directory: Path) -> list[str]:

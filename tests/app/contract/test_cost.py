@@ -5,7 +5,7 @@ import pytest
 from app.contract import tokenizer
 from app.contract.images.image_headers import read_declared
 from tests.support import hostile_images as hostile
-from tests.support.cost import least_seconds
+from tests.support.cost import time_ratio
 
 SMALL, TIMES = 8_000, 4
 # Four times the input costs four times as much if the cost is linear, and sixteen times if it is quadratic.
@@ -45,11 +45,12 @@ TEXTS = {
 @pytest.mark.parametrize("scheme", ["words", "lines"])
 @pytest.mark.parametrize(("pattern", "more"), TEXTS.values(), ids=TEXTS)
 def test_splitting_a_text_takes_linear_time_in_its_length(pattern, more, scheme):
-    def split(length):
-        text = (pattern * length)[:length] + more
-        return least_seconds(lambda: tokenizer.split_tokens(text, scheme), runs=7)
+    small, large = ((pattern * length)[:length] + more for length in (SMALL, SMALL * TIMES))
 
-    assert split(SMALL * TIMES) < MOST * split(SMALL)
+    def split(text):
+        return lambda: tokenizer.split_tokens(text, scheme)
+
+    assert time_ratio(split(large), split(small), below=MOST) < MOST
 
 
 # Numbers of parts of a file. Files beyond the limits are refused immediately: each of these stays below.
@@ -68,8 +69,5 @@ PARTS = {
 
 @pytest.mark.parametrize("build", PARTS.values(), ids=PARTS)
 def test_reading_the_structure_of_an_image_takes_linear_time_in_its_parts(build):
-    def read(parts):
-        data = build(parts)
-        return least_seconds(lambda: read_declared(data), runs=7)
-
-    assert read(SMALL * TIMES) < MOST * read(SMALL) + 1e-4
+    small, large = build(SMALL), build(SMALL * TIMES)
+    assert time_ratio(lambda: read_declared(large), lambda: read_declared(small), below=MOST) < MOST
