@@ -122,7 +122,7 @@ class JointProtocol(InferenceProtocol):
         if model is None or known.model() is not model:
             return False
         for form in known.forms:
-            if (row := form.row(body)) is not None:
+            if (rows := form.rows(body)) is not None:
                 break
         else:
             return False
@@ -146,7 +146,7 @@ class JointProtocol(InferenceProtocol):
         self.cycle = self._running = plain = PlainRequest(self, known, body, self._began)  # type: ignore[assignment]
         if is_late:
             plain.read_s = time.perf_counter() - self._began
-        self._dispatch.joining.add(plain, row, form, model, route)
+        self._dispatch.joining.add(plain, rows, form, model, route)
         return True
 
     def _stop_awaiting(self) -> None:

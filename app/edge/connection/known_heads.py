@@ -122,7 +122,7 @@ class KnownHeads:
         if len(head.template) > _MOST_BYTES:
             return
         known, body = self._known.get(head.template), request.body or b""
-        if known is not None and known.model() is model and any(form.row(body) is not None for form in known.forms):
+        if known is not None and known.model() is model and any(form.rows(body) is not None for form in known.forms):
             return  # answered by itself for another reason
         key = hash(head.template)
         count = self._seen.get(key, 0) + 1

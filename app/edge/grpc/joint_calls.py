@@ -146,7 +146,7 @@ class JointCalls:
                 return None
         result: asyncio.Future[bytes | Refusal | None] = model.batcher.loop.create_future()
         call = PlainCall(message, began, partial(self._begin, context), result)
-        self._joining.add(call, message.row, form, model, form.route)
+        self._joining.add(call, message.rows, form, model, form.route)
         try:
             reply = await result
         finally:

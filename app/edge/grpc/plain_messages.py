@@ -12,19 +12,22 @@ from app.batching.work import Answer
 from app.edge.call import Route
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.messages import plain_parameters, print_infer, requested_outputs
-from app.edge.joint.oip_row_forms import is_plain_tensor, rows_of, stack_raw
+from app.edge.joint.oip_row_forms import cut, is_plain_tensor, stack_raw
 from app.edge.joint.plain_forms import MOST_CONSTANT_BYTES, is_simple
-from app.edge.joint.row_forms import RowForm
+from app.edge.joint.row_forms import RowForm, Rows
 from app.edge.rest.oip_inputs import Declared, read_options
 from app.edge.rest.oip_outputs import Requested, printed_outputs
 from app.edge.rest.signature_name import SIGNATURE_NAME
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.loaded import LoadedModel
+from app.runtime.backend import take_rows
 from app.types import Tensors
 
 MOST_FORMS = 1_024
 MOST_ROW_BYTES = 65_536
 """Most bytes of a tensor that is answered together with others."""
+# Of one model, such as those of clients that send 1, 8 and 16 instances.
+_MOST_SIZES = 8
 # The tags of fields that are preceded by a length: model_name, id of request and reply, raw_output_contents. A length
 # below 128 is one byte.
 _NAME, _ID, _RAW_OUTPUT = 0x0A, 0x1A, 0x32
@@ -37,16 +40,16 @@ class PlainMessage(NamedTuple):
     Attributes:
         form: the known form.
         request_id: as in the message.
-        row: bytes of its tensor.
+        rows: the bytes of its tensor, and its number of instances.
     """
 
     form: "MessageRows"
     request_id: bytes
-    row: bytes
+    rows: Rows
 
 
 class MessageRows(RowForm):
-    """``ModelInfer`` with the bytes of one tensor of one instance.
+    """``ModelInfer`` with the bytes of one tensor.
 
     Args:
         model: the version.
@@ -56,11 +59,13 @@ class MessageRows(RowForm):
 
     Attributes:
         route: of the requests.
+        count: instances of each.
         start: of all replies.
     """
 
     def __init__(self, model: LoadedModel, rest: bytes, declared: Declared, requested: list[Requested]) -> None:
-        super().__init__(model, rest)
+        self.count: int = declared.shape[0]
+        super().__init__(model, rest, most=self.count)
         self.route = Route("grpc", model.name, None, None, "infer", "grpc:infer", is_inference=True)
         self.start: bytes = pb.ModelInferResponse(
             model_name=model.name, model_version=str(model.version)
@@ -68,23 +73,20 @@ class MessageRows(RowForm):
         self._declared, self._requested = declared, requested
         self._outputs: bytes | None = None
 
-    def stack(self, rows: list[bytes]) -> Tensors:
-        """The tensor of all instances, (rows, *shape), of its datatype."""
-        return stack_raw(rows, self._declared)
+    def stack(self, parts: list[bytes], count: int) -> Tensors:
+        """The tensor of all instances, (count, *shape), of its datatype."""
+        return stack_raw(parts, count, self._declared)
 
-    def bodies(self, outputs: Answer) -> list[bytes]:
+    def bodies(self, outputs: Answer, counts: list[int]) -> list[bytes]:
         """The end of each reply: the outputs and their bytes."""
         model = self.model()
         assert model is not None
         if self._outputs is None:
-            first = print_infer(
-                {name: values[:1] for name, values in outputs.items()}, self._requested, model, "", NO_MEMORY
-            )
+            first = print_infer(take_rows(outputs, 0, counts[0]), self._requested, model, "", NO_MEMORY)
             self._outputs = pb.ModelInferResponse(outputs=first.outputs).SerializeToString()
         columns = []
         for _, printed in printed_outputs(outputs, self._requested, model):
-            rows = rows_of(printed)
-            columns.append([_field(_RAW_OUTPUT, row) for row in rows])
+            columns.append([_field(_RAW_OUTPUT, part) for part in cut(printed, len(counts))])
         return [b"".join((self._outputs, *row)) for row in zip(*columns, strict=True)]
 
     def reply(self, request_id: bytes, body: bytes) -> bytes:
@@ -97,7 +99,7 @@ class KnownMessages:
     """The forms of messages that clients send again and again."""
 
     def __init__(self) -> None:
-        self._sizes: dict[bytes, int] = {}  # field of a model's name -> bytes of its tensor
+        self._sizes: dict[bytes, tuple[int, ...]] = {}  # field of a model's name -> bytes of its tensors
         self._forms: dict[tuple[bytes, bytes], MessageRows] = {}
 
     def find(self, data: bytes) -> PlainMessage | None:
@@ -106,9 +108,11 @@ class KnownMessages:
         if parts is None:
             return None
         name, request_id, start = parts
-        end = len(data) - self._sizes.get(name, len(data))
-        form = self._forms.get((name, data[start:end])) if end > start else None
-        return None if form is None else PlainMessage(form, request_id, data[end:])
+        for size in self._sizes.get(name, ()):
+            end = len(data) - size
+            if end > start and (form := self._forms.get((name, data[start:end]))) is not None:
+                return PlainMessage(form, request_id, (data[end:], form.count))
+        return None
 
     def learn(self, data: bytes, request: pb.ModelInferRequest, model: LoadedModel) -> None:
         """Remember the form of a message that was parsed and answered, if it is plain.
@@ -118,15 +122,18 @@ class KnownMessages:
             request: the same, parsed.
             model: the version that answers requests without a version, and answered this one.
         """
-        size = model.spec.inputs[0].instance_bytes
-        if not _has_one_tensor(request, size) or not is_simple(model) or size > MOST_ROW_BYTES:
+        if not is_simple(model) or not _has_one_tensor(request):
+            return
+        size = len(request.raw_input_contents[0])
+        if size > MOST_ROW_BYTES:
             return
         parameters = plain_parameters(request.parameters)
         if SIGNATURE_NAME in parameters:
             return
         [tensor], requested = request.inputs, requested_outputs(request, model)
         declared = Declared(tensor.name, tensor.datatype, list(tensor.shape))
-        if not is_plain_tensor(declared, requested, read_options(parameters)):
+        most = model.batcher.rules.max_batch_size
+        if not is_plain_tensor(declared, requested, read_options(parameters), most=most):
             return
         parts = _parts(data)
         if parts is None or parts[0][2:] != model.name.encode():
@@ -137,13 +144,16 @@ class KnownMessages:
             return
         rest = data[start:end]
         known = self._forms.get((name, rest))
-        if (known is not None and known.model() is model) or not _is_message(name, rest, data[end:], model):
-            return
-        if len(self._forms) >= MOST_FORMS:
-            self._forms.clear()
-            self._sizes.clear()
-        self._sizes[name] = size
-        self._forms[name, rest] = MessageRows(model, rest, declared, requested)
+        if known is None or known.model() is not model:
+            if not _is_message(name, rest, data[end:], model):
+                return
+            if len(self._forms) >= MOST_FORMS:
+                self._forms.clear()
+                self._sizes.clear()
+            self._forms[name, rest] = MessageRows(model, rest, declared, requested)
+        sizes = self._sizes.get(name, ())
+        if size not in sizes:
+            self._sizes[name] = (size, *sizes[: _MOST_SIZES - 1])
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, int] | None:
@@ -160,12 +170,12 @@ def _parts(data: bytes) -> tuple[bytes, bytes, int] | None:
     return data[:end], request_id, start
 
 
-def _has_one_tensor(request: pb.ModelInferRequest, size: int) -> bool:
-    """Whether a message has the bytes of one tensor, of that size, and states nothing else of it."""
+def _has_one_tensor(request: pb.ModelInferRequest) -> bool:
+    """Whether a message has the bytes of one tensor, and states nothing else of it."""
     if len(request.inputs) != 1 or len(request.raw_input_contents) != 1 or request.model_version:
         return False
-    [tensor], [row] = request.inputs, request.raw_input_contents
-    return len(row) == size and not tensor.HasField("contents") and not tensor.parameters
+    [tensor] = request.inputs
+    return not tensor.HasField("contents") and not tensor.parameters
 
 
 def _is_message(name: bytes, rest: bytes, row: bytes, model: LoadedModel) -> bool:

@@ -1,6 +1,6 @@
-"""Answers plain requests of one turn of the event loop together, as one request with several instances.
+"""Answers plain requests of one turn of the event loop together, as one request with all their instances.
 
-Most requests of a burst are of the same form, have one instance and state nothing else. To validate, queue, print and
+Most requests of a burst are of the same form, have few instances and state nothing else. To validate, queue, print and
 count each of them by itself costs more than to compute it. So they are gathered for a turn, and then they are an
 ordinary request to ``predict``: the same queue, the same admission, the same batches. What is not plain is answered by
 itself. If one of the joined requests may be at fault, each of them is; if the queue is full, as many as fit are queued;
@@ -16,7 +16,7 @@ from app.batching.work import DEFAULT_OPTIONS, Answer, Awaited, Prediction, Timi
 from app.edge.answering import log_refusal
 from app.edge.call import Route
 from app.edge.joint.request import JointRequest, Plain
-from app.edge.joint.row_forms import RowForm
+from app.edge.joint.row_forms import RowForm, Rows
 from app.edge.observer import RequestObserver
 from app.edge.respond import error_reply, server_timing
 from app.errors import BackendDown, BackendHung, ServingError, Unavailable
@@ -50,19 +50,23 @@ class Joining:
         self._later = later
         self._open: dict[RowForm, JointRequest] = {}
 
-    def add(self, plain: Plain, row: bytes, form: RowForm, model: LoadedModel, route: Route) -> None:
+    def add(self, plain: Plain, rows: Rows, form: RowForm, model: LoadedModel, route: Route) -> None:
         """Answer a request together with the others of its form.
 
         Args:
             plain: the request.
-            row: see ``RowForm.row``.
+            rows: its instances, at most as many as a batch has.
             form: of the request.
             model: the version that answers.
             route: of the request.
         """
+        part, count = rows
+        most = model.batcher.rules.max_batch_size
         joint = self._open.get(form)
-        if joint is not None and abs(plain.began - joint.waiting[0].began) > _MOST_APART_S:
-            self._begin(joint)  # all have the deadline of the first
+        if joint is not None and (
+            joint.count + count > most or abs(plain.began - joint.waiting[0].began) > _MOST_APART_S
+        ):
+            self._begin(joint)  # all run in one batch, and have the deadline of the first
             joint = None
         if joint is None:
             joint = self._open[form] = JointRequest(form, model, route, self._record)
@@ -72,9 +76,11 @@ class Joining:
                 self._later(partial(self._begin, joint))
         plain.joint = joint
         joint.waiting.append(plain)
-        joint.rows.append(row)
-        joint.nbytes += len(row)
-        if len(joint.rows) >= model.batcher.rules.max_batch_size or joint.nbytes >= form.most_bytes:
+        joint.parts.append(part)
+        joint.counts.append(count)
+        joint.count += count
+        joint.nbytes += len(part)
+        if joint.count >= most or joint.nbytes >= form.most_bytes:
             self._begin(joint)
 
     def _begin(self, joint: JointRequest) -> None:
@@ -87,7 +93,7 @@ class Joining:
             return
         model, began = joint.model, self._clock()
         try:
-            inputs = joint.form.stack(joint.rows)
+            inputs = joint.form.stack(joint.parts, joint.count)
             joint.timings.decode = self._clock() - began
             self._queue(joint, inputs)
         except Unavailable as error:
@@ -102,11 +108,11 @@ class Joining:
     def _queue(self, joint: JointRequest, inputs: Tensors) -> None:
         began = joint.waiting[0].began
         queued = enqueue(joint.model, inputs, DEFAULT_OPTIONS, clock=self._clock, began=began, receiver=Awaited)
-        joint.rows = []
+        joint.parts = []
         if len(queued.works) == 1:
             self._await(joint, queued)
             return
-        for chosen, part in queued.parts():  # the answers to short texts do not wait for those to long ones
+        for chosen, part in queued.parts():  # of texts, one each: answers to short ones do not wait for long ones
             self._await(joint.part(chosen), part)
         joint.end()
 
@@ -122,7 +128,7 @@ class Joining:
     def _queue_what_fits(self, joint: JointRequest, inputs: Tensors, error: Unavailable) -> None:
         """Queue as many as there is room for, and refuse the others: ``error`` is the refusal of all together."""
         count = size = len(joint.waiting)
-        start = 0
+        start = row = 0
         while start < count:
             if size == 1:
                 self._refuse(joint.part(range(start, count)), error)
@@ -130,8 +136,9 @@ class Joining:
             size //= 2
             while start < count:
                 part = joint.part(range(start, min(start + size, count)))
+                last = row + part.count
                 try:
-                    self._queue(part, take_rows(inputs, start, start + size))
+                    self._queue(part, take_rows(inputs, row, last))
                 except Unavailable as refusal:
                     part.end()
                     error = refusal
@@ -141,7 +148,7 @@ class Joining:
                 except Exception:
                     log.exception("a joint request to model %s failed", joint.model.name)
                     self._answer_alone(part)
-                start += size
+                start, row = start + size, last
         joint.end()
 
     def _answered(self, joint: JointRequest, queued: Queued, answer: Answer | BaseException | None) -> None:
@@ -169,7 +176,7 @@ class Joining:
         """Write and record all replies."""
         timings, began = joint.timings, self._clock()
         timings.queue, timings.compute = prediction.queue_s, prediction.compute_s
-        bodies, headers = joint.form.bodies(prediction.outputs), joint.form.headers
+        bodies, headers = joint.form.bodies(prediction.outputs, joint.counts), joint.form.headers
         timings.encode = self._clock() - began
         head = joint.waiting[0].head_of_reply((*headers, server_timing(timings)))
         answered: list[float] = []

@@ -45,8 +45,10 @@ def form_of(
     kind = kind_of(request, body, model)
     if not costs_less_than_a_thread(kind, body):
         return None
-    form = _form(kind, request, body, model, parser)
-    if form is None or form.constant_bytes > MOST_CONSTANT_BYTES or form.row(body) is None:
+    # Of several instances, only the reply to these is known to be too short to be compressed.
+    most = 1 if request.accept_encoding else model.batcher.rules.max_batch_size
+    form = _form(kind, request, body, model, parser, most=most)
+    if form is None or form.constant_bytes > MOST_CONSTANT_BYTES or form.rows(body) is None:
         return None
     return form
 
@@ -75,7 +77,7 @@ def _has_few_outputs(model: LoadedModel) -> bool:
 
 
 def _form(
-    kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser
+    kind: Kind, request: HttpRequest, body: bytes, model: LoadedModel, parser: simdjson.Parser, *, most: int
 ) -> BodyForm | None:
     verb = request.route.verb
     replies = _replies(request, model)
@@ -90,14 +92,14 @@ def _form(
         return None
     if verb == "infer":
         if request.json_length is None:
-            return infer_json_form(model, body, parser)
-        return infer_binary_form(model, body, request.json_length)
+            return infer_json_form(model, body, parser, most=most)
+        return infer_binary_form(model, body, request.json_length, most=most)
     if replies is None or (kind == "json" and verb != "predict"):
         return None
     if kind == "json":
-        return json_form(model, body, parser)
+        return json_form(model, body, parser, most=most)
     if kind == "tensor":
-        return RawRows(model, replies=replies)
+        return RawRows(model, most=most, replies=replies)
     return ImageRows(model, replies) if kind == "image" and elements <= INLINE_PIXELS else None
 
 

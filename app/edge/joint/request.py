@@ -55,9 +55,29 @@ class JointRequest:
         model: the version that answers; the joint request has a lease on it.
         route: of all of them.
         record: called with the joint request, one of them, and the code of its answer.
+
+    Attributes:
+        waiting: all of them.
+        counts: instances of each.
+        count: instances of all.
+        parts: see ``RowForm.stack``, until they are queued.
+        nbytes: of the parts.
     """
 
-    __slots__ = ("_left", "_record", "awaited", "form", "model", "nbytes", "route", "rows", "timings", "waiting")
+    __slots__ = (
+        "_left",
+        "_record",
+        "awaited",
+        "count",
+        "counts",
+        "form",
+        "model",
+        "nbytes",
+        "parts",
+        "route",
+        "timings",
+        "waiting",
+    )
 
     def __init__(self, form: RowForm, model: LoadedModel, route: Route, record: Record) -> None:
         self.form = form
@@ -65,7 +85,9 @@ class JointRequest:
         self.route = route
         self._record = record
         self.waiting: list[Plain] = []
-        self.rows: list[bytes] = []
+        self.counts: list[int] = []
+        self.count = 0
+        self.parts: list[bytes] = []
         self.nbytes = 0
         self.awaited: Awaited | None = None
         self.timings = Timings()
@@ -80,16 +102,19 @@ class JointRequest:
     def part(self, chosen: Iterable[int]) -> "JointRequest":
         """Some of the requests, to be answered by themselves."""
         part = JointRequest(self.form, self.model, self.route, self._record)
-        part.waiting = [self.waiting[index] for index in chosen]
-        for plain in part.waiting:
-            plain.joint = part
+        for index in chosen:
+            plain, count = self.waiting[index], self.counts[index]
+            part.waiting.append(plain)
+            part.counts.append(count)
+            part.count += count
             part._left += not plain.is_waiting
+            plain.joint = part
         part.timings.decode = self.timings.decode
         return part
 
     def end(self) -> list[Plain]:
         """All are answered, or will be by themselves. Returns them, and forgets them: they reference this object."""
-        waiting, self.waiting, self.rows = self.waiting, [], []
+        waiting, self.waiting, self.parts = self.waiting, [], []
         self.model.leases.__exit__()
         return waiting
 

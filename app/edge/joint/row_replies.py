@@ -1,6 +1,7 @@
-"""The replies to requests with one instance each, printed together: one text of all numbers, cut by row."""
+"""The replies to several requests, printed together: one text of all numbers, cut by row."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from weakref import ref
 
 import orjson
@@ -9,6 +10,7 @@ from app.batching.work import Answer
 from app.edge.codec.json_dump import NUMBERS_AT_ONCE
 from app.edge.rest.tfs import print_classify, print_predict
 from app.loaded import LoadedModel
+from app.runtime.backend import take_rows
 from app.types import Array
 
 _BETWEEN_ROWS = b"]],[["
@@ -24,8 +26,8 @@ class RowReplies(ABC):
     key: tuple[object, ...]
 
     @abstractmethod
-    def bodies(self, outputs: Answer) -> list[bytes]:
-        """The body of the reply to each instance."""
+    def bodies(self, outputs: Answer, counts: list[int]) -> list[bytes]:
+        """The body of the reply to each request, of which the instances are so many."""
 
 
 class Predictions(RowReplies):
@@ -33,16 +35,13 @@ class Predictions(RowReplies):
 
     key = ("predict",)
 
-    def bodies(self, outputs: Answer) -> list[bytes]:
+    def bodies(self, outputs: Answer, counts: list[int]) -> list[bytes]:
         """See ``RowReplies``."""
         if len(outputs) == 1:
             ((_, values),) = outputs.items()
             if (rows := rows_as_json(values)) is not None:
-                return [b'{"predictions":[' + row + b"]}" for row in rows]
-        count = len(next(iter(outputs.values())))
-        return [
-            print_predict({name: values[i : i + 1] for name, values in outputs.items()}, "row") for i in range(count)
-        ]
+                return [b'{"predictions":[' + part + b"]}" for part in joined(rows, counts, b",")]
+        return [print_predict(part, "row") for part in parts_of(outputs, counts)]
 
 
 class Classes(RowReplies):
@@ -62,7 +61,7 @@ class Classes(RowReplies):
         self.top_k = min(top_k, len(model.labels()))
         self.key = ("classify", self.top_k)
 
-    def bodies(self, outputs: Answer) -> list[bytes]:
+    def bodies(self, outputs: Answer, counts: list[int]) -> list[bytes]:
         """See ``RowReplies``."""
         model = self._model()
         assert model is not None
@@ -70,8 +69,28 @@ class Classes(RowReplies):
         start, end = b'{"results":[[[', b"]]]}"
         rows = print_classify(ranked)[len(start) : -len(end)].split(_BETWEEN_ROWS)
         if len(rows) != len(ranked):  # a label contains these characters
-            return [print_classify([row]) for row in ranked]
-        return [start + row + end for row in rows]
+            return [print_classify(ranked[first:last]) for first, last in places(counts)]
+        return [start + part + end for part in joined(rows, counts, _BETWEEN_ROWS)]
+
+
+def places(counts: list[int]) -> Iterator[tuple[int, int]]:
+    """The first row of each request, and the one after its last."""
+    last = 0
+    for count in counts:
+        first, last = last, last + count
+        yield first, last
+
+
+def parts_of(outputs: Answer, counts: list[int]) -> Iterator[Answer]:
+    """The answer to each request."""
+    return (take_rows(outputs, first, last) for first, last in places(counts))
+
+
+def joined(rows: list[bytes], counts: list[int], between: bytes) -> list[bytes]:
+    """The texts of the rows of each request, as one text."""
+    if len(rows) == len(counts):
+        return rows
+    return [between.join(rows[first:last]) for first, last in places(counts)]
 
 
 def rows_as_json(values: Array) -> list[bytes] | None:

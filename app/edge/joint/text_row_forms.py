@@ -5,7 +5,7 @@ import re
 import orjson
 
 from app.edge.codec.encoded import INLINE_TEXT_BYTES, Encoded, decode
-from app.edge.joint.row_forms import BodyForm
+from app.edge.joint.row_forms import BodyForm, Rows
 from app.edge.joint.row_replies import RowReplies
 from app.errors import InvalidInput
 from app.loaded import LoadedModel
@@ -22,13 +22,13 @@ class TextRows(BodyForm):
 
     most_bytes = INLINE_TEXT_BYTES
 
-    def row(self, body: bytes) -> bytes | None:
+    def rows(self, body: bytes) -> Rows | None:
         """The whole body."""
-        return body if len(body) <= MOST_TEXT_BYTES else None
+        return (body, 1) if len(body) <= MOST_TEXT_BYTES else None
 
-    def stack(self, rows: list[bytes]) -> Tensors:
-        """The tokens of all texts, padded at their end: int32 (rows, longest)."""
-        return self._tokens(list(rows))
+    def stack(self, parts: list[bytes], count: int) -> Tensors:
+        """The tokens of all texts, padded at their end: int32 (count, longest)."""
+        return self._tokens(list(parts))
 
     def _tokens(self, texts: list[bytes | str]) -> Tensors:
         model = self.model()
@@ -49,17 +49,17 @@ class TextJsonRows(TextRows):
         super().__init__(model, before, after, replies=replies)
         self._before, self._after = before, after
 
-    def row(self, body: bytes) -> bytes | None:
+    def rows(self, body: bytes) -> Rows | None:
         """The text with its quotes."""
         if len(body) > MOST_TEXT_BYTES or not (body.startswith(self._before) and body.endswith(self._after)):
             return None
-        row = body[len(self._before) : len(body) - len(self._after)]
-        return row if len(row) > 1 and row[:1] == row[-1:] == b'"' else None
+        text = body[len(self._before) : len(body) - len(self._after)]
+        return (text, 1) if len(text) > 1 and text[:1] == text[-1:] == b'"' else None
 
-    def stack(self, rows: list[bytes]) -> Tensors:
+    def stack(self, parts: list[bytes], count: int) -> Tensors:
         """See ``TextRows``. Each text is parsed by itself: quotes of several could match each other."""
         try:
-            texts = [orjson.loads(row) for row in rows]
+            texts = [orjson.loads(part) for part in parts]
         except orjson.JSONDecodeError as error:
             raise InvalidInput(f"JSON Parse error: {error}") from None
         return self._tokens(texts)

@@ -55,8 +55,8 @@ def test_a_head_is_learned_though_its_second_request_was_not_plain(tmp_path):
     write_rule_model(tmp_path)
 
     async def act(app, port):
-        two = message(RULE, b'{"instances": [[1.0], [2.0]]}', JSON)
-        one = message(RULE, b'{"instances": [[1.0]       ]}', JSON)
+        two = message(RULE, b'{"inputs": [[1.0], [2.0]]}', JSON)
+        one = message(RULE, b'{"instances": [[1.0]    ]}', JSON)
         assert len(one) == len(two)
         async with Line(port) as line:
             for sent in (two, two, one, one, one, one):
@@ -76,7 +76,7 @@ def test_a_head_whose_bodies_are_never_plain_is_seldom_examined(tmp_path, monkey
     async def act(_, port):
         async with Line(port) as line:
             for _ in range(70):
-                assert code(await line.ask(message(RULE, b'{"instances": [[1.0], [2.0]]}', JSON))) == 200
+                assert code(await line.ask(message(RULE, b'{"inputs": [[1.0], [2.0]]}', JSON))) == 200
         assert len(examined) == 6  # the 2nd, 4th, ... 64th
 
     run(tmp_path, act)

@@ -47,6 +47,36 @@ def some_text(rng):
     return " ".join(rng.choices(words, k=rng.choice([1, 2, 3, 5, 8, 13, 40])))
 
 
+def several(rng, kind=None):
+    """A request with several instances, or with one; some of them are wrong."""
+    count = rng.choice([1, 2, 2, 3, 3, 8, 9, 70])
+    pixels = np.frombuffer(rng.randbytes(count * SIDE * SIDE), np.uint8).reshape(count, SIDE, SIDE)
+    kind = kind or rng.choice(["bytes", "classes", "JSON", "V2", "V2 JSON", "wrong", "fragile", "rule", "compressed"])
+    if kind == "bytes":
+        return BRIGHTNESS, pixels.tobytes(), OCTETS
+    if kind == "classes":
+        return f"/v1/models/brightness:{rng.choice(['classify', 'classify?top_k=1'])}", pixels.tobytes(), OCTETS
+    if kind == "V2":
+        return v2_binary(count, pixels.tobytes())
+    if kind == "V2 JSON":
+        data = (100 + pixels // 2).tolist() if rng.random() < 0.5 else (100 + pixels.reshape(-1) // 2).tolist()
+        tensor = {"name": "pixels", "datatype": "UINT8", "shape": [count, SIDE, SIDE], "data": data}
+        return "/v2/models/brightness/infer", json.dumps({"inputs": [tensor]}).encode(), JSON
+    if kind == "fragile":
+        data = [rng.randrange(13 if rng.random() < 0.2 else 10) for _ in range(count)]
+        return "/v1/models/fragile:predict", json.dumps({"instances": data}).encode(), JSON
+    if kind == "rule":
+        numbers = [[rng.choice([b"1", b"2.5", b"-7", b"", b"1e39"][: rng.choice([3, 3, 3, 5])])] for _ in range(count)]
+        body = b",".join(b"[%b]" % number for [number] in numbers)
+        return "/v1/models/rule:predict", b'{"instances": [%b]}' % body, JSON
+    body = json.dumps({"instances": pixels.tolist()})
+    if kind == "wrong":
+        wrong = rng.choice(["300", "-1", "1.5", "", "[1]", "1],[1", "NaN", "]"])
+        body = re.sub(r"\d+", lambda found: wrong if rng.random() < 0.1 else found[0], body, count=rng.randrange(40))
+    more = {"Accept-Encoding": "gzip"} if kind == "compressed" else {}
+    return BRIGHTNESS, body.encode(), {**JSON, **more}
+
+
 def some_request(rng, kind=None):
     """A request: path, body, headers."""
     pixels = np.frombuffer(rng.randbytes(SIDE * SIDE), np.uint8).reshape(SIDE, SIDE)
@@ -60,7 +90,10 @@ def some_request(rng, kind=None):
         + ["wrong text", "wrong text JSON"]
         + ["wrong bytes", "wrong JSON", "two rows", "floats", "fragile", "wrong image", "classes of bytes"] * 2
         + ["rule", "rule", "not a number", "V2 with an id", "wrong V2", "columns", "twins"]
+        + ["several"] * 8
     )
+    if kind.startswith("several"):
+        return several(rng, kind[len("several ") :])
     rows = pixels.tolist()
     verb = rng.choice(["classify"] * 6 + ["predict", "classify?top_k=1", "classify?top_k=3"])
     if kind == "image":
@@ -253,11 +286,18 @@ def test_requests_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(
         ("image", "wrong image", "ImageRows"),
         ("text", "wrong text", "TextRows"),
         ("text JSON", "wrong text JSON", "TextJsonRows"),
+        ("several bytes", "several wrong", "RawRows"),
+        ("several classes", "several wrong", "RawRows"),
+        ("several JSON", "several wrong", "JsonRows"),
+        ("several rule", "several rule", "JsonRows"),
+        ("several fragile", "several fragile", "JsonRows"),
+        ("several V2", "several wrong", "BinaryRows"),
+        ("several V2 JSON", "several wrong", "TensorJsonRows"),
     ],
 )
 def test_requests_of_one_form_at_once_get_the_replies_that_each_gets_by_itself(models, kind, wrong, form):
     async def act(app, port):
-        forms, rng = forms_joined(app), random.Random(form)
+        forms, rng = forms_joined(app), random.Random(f"{kind} {form}")
         lines, alone = [Client(port, rng) for _ in range(CONNECTIONS)], Client(port, rng)
         for line in lines:
             line.ways = ["whole"]
@@ -300,6 +340,54 @@ def test_of_requests_that_do_not_fit_the_queue_together_as_many_as_fit_are_answe
         assert codes == {b"200": 6, b"429": 6}
         assert all(b"\nretry-after: " in reply for reply in replies if b" 429 " in reply)
         assert sum(sizes) > 6  # more than fit were tried
+        assert b" 200 " in await busy
+        for line in lines:
+            await line.close()
+
+    run(tmp_path, act)
+
+
+def test_requests_with_several_instances_are_computed_together_as_far_as_they_fit_a_batch(models):
+    async def act(app, port):
+        lines = [Client(port, random.Random(0)) for _ in range(12)]
+        for line in lines:
+            line.ways = ["whole"]
+        rows = bytes(range(SIDE * SIDE))
+        for _ in range(3):
+            await asyncio.gather(*(line.ask((BRIGHTNESS, 3 * rows, OCTETS)) for line in lines))
+        sizes = joined(app)
+        replies = await asyncio.gather(*(line.ask((BRIGHTNESS, 3 * rows, OCTETS)) for line in lines))
+        assert {len(json.loads(without_changes(reply)[2])["predictions"]) for reply in replies} == {3}
+        assert sum(sizes) == 12
+        assert max(sizes) == 2  # a batch has 8 instances
+        for line in lines:
+            await line.close()
+
+    run(models, act)
+
+
+def test_of_requests_with_several_instances_as_many_as_fit_the_queue_are_answered(tmp_path):
+    write_slow_model(tmp_path, multiplications=12)
+    batching = {"max_queue_s": 3600, "max_batch_size": 8, "max_queue_rows": 12}
+    (tmp_path / "slow" / "serving.json").write_text(json.dumps({"batching": batching}))
+
+    async def act(app, port):
+        def ask(line, *values):
+            return line.ask(("/v1/models/slow:predict", json.dumps({"instances": values}).encode(), JSON))
+
+        lines = [Client(port, random.Random(0)) for _ in range(7)]
+        for line in lines:
+            line.ways = ["whole"]
+            for values in ((0,), (0, 0, 0)):
+                assert b" 200 " in await ask(line, *values)
+        await ask(lines[0], 1)
+        busy = asyncio.create_task(ask(lines[0], 1))
+        [model] = app.registry.loaded()
+        await until(lambda: not model.batcher.instances.free)
+        replies = await asyncio.gather(*(ask(line, 0, 0, 0) for line in lines[1:]))
+        answered = [json.loads(without_changes(reply)[2])["predictions"] for reply in replies if b" 200 " in reply]
+        assert [len(predictions) for predictions in answered] == [3, 3, 3, 3]
+        assert sum(b" 429 " in reply for reply in replies) == 2
         assert b" 200 " in await busy
         for line in lines:
             await line.close()

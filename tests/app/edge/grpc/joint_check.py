@@ -66,8 +66,8 @@ def some_message(rng):
     """The bytes of a request, most of them plain."""
     kind = rng.choice(
         ["plain"] * 12
-        + ["fragile", "rule"] * 3
-        + ["rows", "size", "typed", "more", "twice", "damaged"]
+        + ["fragile", "rule", "rows"] * 3
+        + ["size", "typed", "more", "twice", "damaged"]
         + ["after the tensor", "empty id"]
     )
     sent = message(pixels(rng), id=rng.choice(IDS))
@@ -82,7 +82,8 @@ def some_message(rng):
         number = np.array([[rng.choice([1.5, -2.0, np.nan, np.inf, 3e38])]], np.float32)
         sent = message(number.tobytes(), model="rule", name="x", datatype="FP32", shape=(1, 1), id=sent.id)
     elif kind == "rows":
-        sent = message(pixels(rng) * 2, shape=(2, SIDE, SIDE))
+        count = rng.choice([2, 2, 3, 8, 9, 70])
+        sent = message(pixels(rng) * count, shape=(count, SIDE, SIDE), id=sent.id)
     elif kind == "size":
         sent = message(pixels(rng)[: rng.choice([0, 15])])
     elif kind == "typed":
@@ -328,6 +329,26 @@ def test_a_new_version_answers_from_its_load_on(tmp_path, joined):
         assert [pb.ModelInferResponse.FromString(each).model_version for each in (*before, *after)] == ["1", "2"]
 
     run(tmp_path, act)
+
+
+def test_calls_with_several_instances_are_answered_together(models, joined, monkeypatch):
+    monkeypatch.setattr("app.edge.grpc.arrivals._QUIET_TURNS", 1_000_000)
+    monkeypatch.setattr("app.edge.grpc.arrivals._MOST_WAIT_S", 0.01)
+
+    async def act(app, client):
+        rng = random.Random(0)
+        for sizes in ([1, 2, 3], range(1, 9)):
+            sent = [message(pixels(rng) * n, shape=(n, SIDE, SIDE)).SerializeToString() for n in sizes for _ in "12345"]
+            for data in sent:
+                await client.ask(data)
+            joined.clear()
+            replies = await asyncio.gather(*map(client.ask, sent))
+            assert sum(joined) >= 15
+            assert max(joined) > 1
+            for data, reply in zip(sent, replies, strict=True):
+                assert reply == await client.ask(data, alone=True)
+
+    run(models, act)
 
 
 def test_what_is_remembered_is_bounded(models, monkeypatch):
