@@ -6,8 +6,8 @@ With centres at (0, 0) and (1, 1), two units make XOR a task that a line separat
 For a noisy sine, centres are found by k-means and weights by least squares: there is no descent.
 
 Command: python -m training run radial-basis-network
-Result: XOR exact with weights -2.5026503 and bias 2.84134719; sine: error on new points 0.0949 with 12 units, 0.1668 with
-    50; 7 s
+Result: XOR exact with weights -2.5026503 and bias 2.84134719; sine: error on new points 0.0949 with 12 units, 0.1668
+    with 50; 7 s
 Date and hardware: 2026-11-30, two cores of an AMD EPYC
 Source: Broomhead & Lowe, Multivariable Functional Interpolation and Adaptive Networks (1988).
 """
@@ -56,7 +56,7 @@ def fit(rows: Array, targets: Array, centres: Array, *, width: float, ridge: flo
     """The weights and bias with the smallest squared error plus ``ridge`` times the squared weights."""
     known = np.column_stack([features(rows, centres, width), np.ones(len(rows))])
     penalty = ridge * np.diag([*np.ones(len(centres)), 0.0])
-    solved = np.linalg.lstsq(known.T @ known + penalty, known.T @ targets, rcond=None)[0]
+    solved: Array = np.linalg.lstsq(known.T @ known + penalty, known.T @ targets, rcond=None)[0].astype(float)
     return Network(centres=centres, width=width, weights=solved[:-1], bias=float(solved[-1]))
 
 

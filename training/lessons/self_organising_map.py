@@ -25,7 +25,7 @@ from training.network.activations import Array
 from training.recipe.lesson import Lesson, LessonContext
 
 EDGE = 10
-PLACES = np.stack(np.mgrid[:EDGE, :EDGE], axis=-1).reshape(-1, 2).astype(float)
+PLACES = np.array(list(np.ndindex(EDGE, EDGE)), float)
 """Row and column of each unit, shape (100, 2)."""
 ALONE = 0.1
 """A radius at which the neighbours of the winner learn nothing: exp(-50)."""
