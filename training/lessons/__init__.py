@@ -1,1 +1,1 @@
-"""One file per lesson: a system of the course that is computed step by step instead of trained on a data set."""
+"""One file per lesson: a system of the course whose result is what it shows, not a model trained on a data set."""
