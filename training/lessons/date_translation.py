@@ -64,8 +64,9 @@ class Translate(Bounded):
         days = np.random.default_rng(self.seed).permutation(DAYS)[: self.rows + max(1, self.rows // 4)]
         known, new = (written([FIRST + timedelta(int(day)) for day in part]) for part in np.split(days, [self.rows]))
         networks = {attend: self._trained(known, attend=attend, context=context) for attend in (True, False)}
-        shares = {attend: share_right(networks[attend], new) for attend in networks}
-        answers = translate(networks[True], new[0])
+        given = {attend: translate(networks[attend], new[0]) for attend in networks}
+        shares = {attend: share_right(given[attend], new[1]) for attend in networks}
+        answers = given[True]
         _, looks = networks[True].predict_on_batch([new[0], shifted(answers)])
         places = (looks * np.arange(LONGEST)).sum(axis=-1) / (new[0] != PADDING).sum(axis=1, keepdims=True)
         year, day = (float(places[:, part].mean()) for part in (YEAR, DAY))
@@ -152,10 +153,9 @@ def translate(network: Any, dates: Ids) -> Ids:
     return answers
 
 
-def share_right(network: Any, rows: tuple[Ids, Ids]) -> float:
-    """Share of the dates of which every character is right."""
-    dates, answers = rows
-    return float((translate(network, dates) == answers).all(axis=1).mean())
+def share_right(given: Ids, answers: Ids) -> float:
+    """Share of the given answers of which every character is right."""
+    return float((given == answers).all(axis=1).mean())
 
 
 def _draw(given: Ids, answer: Ids, looks: npt.NDArray[Any], path: Path) -> Path:

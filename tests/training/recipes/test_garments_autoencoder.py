@@ -8,7 +8,7 @@ from training.recipes.garments_autoencoder import RECIPE, DrawnGarments, by_comp
 
 
 def test_eight_numbers_keep_more_of_a_garment_than_eight_principal_components(tmp_path, console):
-    recipe = apply_overrides(RECIPE, ["data.rows=600", "fitting.epochs=30"])
+    recipe = apply_overrides(RECIPE, ["data.rows=400", "fitting.epochs=20", "fitting.batch_size=16"])
     splits = recipe.data.load()
     feed = recipe.pipeline.bind(splits.train, classes=0)
     trained = fit(recipe, feed, splits, directory=tmp_path, console=console)

@@ -8,7 +8,7 @@ from training.recipes.hello_tensorboard import RECIPE, RandomRows
 
 
 def test_random_labels_are_learned_by_heart_and_the_logs_have_the_graph_and_histograms(tmp_path, console):
-    recipe = apply_overrides(RECIPE, ["data.rows=200", "fitting.epochs=50", "fitting.batch_size=20"])
+    recipe = apply_overrides(RECIPE, ["data.rows=200", "fitting.epochs=20", "fitting.batch_size=10"])
     splits = recipe.data.load()
     feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
     trained = fit(recipe, feed, splits, directory=tmp_path, console=console, tensorboard=True)
