@@ -33,6 +33,7 @@ PAGES = (
 NOT_RUN = (
     "docs/how-to/security.md",
     "docs/how-to/tune-and-speed-up.md",
+    "docs/how-to/quantize.md",
     "docs/how-to/several-inputs-and-outputs.md",
     "docs/how-to/label-sets-and-weights.md",
     "docs/explanation/batching.md",
