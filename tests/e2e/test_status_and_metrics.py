@@ -72,6 +72,7 @@ def test_requests_batches_and_rows_are_counted(tiny_models):
     assert sample(service.client, "atelier_model_loads_total", model="words", result="ready") == 1
     assert sample(service.client, "atelier_model_load_seconds_total", model="words", result="ready") > 0
     assert sample(service.client, "atelier_queued_rows", **words) == 0
+    assert sample(service.client, "atelier_ready") == 1
     assert service.stop() == 0
 
 
