@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         processes: of the service; None: this one is all of it.
     """
     settings, processes = settings or Settings(), processes or SingleProcess()
-    metrics = Metrics()
+    metrics = Metrics(histograms=settings.metrics_histograms)
     placer, gpus = Placer(probe_devices), GpuMeter()
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
     # With several cores the event loop and the models do not interrupt each other.

@@ -149,11 +149,12 @@ MODEL = (
         "short",
     ),
     Panel(
-        "Time of a batch",
+        "Time of a batch, mean",
         {
-            f"histogram_quantile({quantile}, sum by (le) "
-            '(rate(atelier_batch_seconds_bucket{model=~"$model"}[$__rate_interval])))': f"p{100 * quantile:g}"
-            for quantile in (0.5, 0.99)
+            'sum by (version) (rate(atelier_batch_seconds_sum{model=~"$model"}[$__rate_interval])) '
+            '/ sum by (version) (rate(atelier_batch_seconds_count{model=~"$model"}[$__rate_interval]))': (
+                "version {{version}}"
+            )
         },
         "s",
     ),
