@@ -10,8 +10,8 @@ number and random others; then both together, with an optimiser whose large epsi
 only a little.
 
 The scores of words and pairs are counted and weighted in two stages of their own (``training.network.ngrams``). The
-published network adds their sum and a share of the LSTM's logits. They are not trained together: the sum gets nearly all
-training reviews right, so that nothing would be left for the LSTM to learn.
+published network adds their sum and a share of the LSTM's logits. They are not trained together: the sum gets nearly
+all training reviews right, so that nothing would be left for the LSTM to learn.
 """
 
 from dataclasses import dataclass, field, replace
