@@ -3,7 +3,15 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from training.lessons.relu_regression_by_hand import RECIPE, START, Regression, descent, keras_figures
+from training.lessons.relu_regression_by_hand import (
+    RECIPE,
+    SECOND,
+    START,
+    Regression,
+    descent,
+    keras_descent,
+    keras_measures,
+)
 from training.recipe.lesson import LessonContext
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -36,7 +44,7 @@ def test_one_update_by_hand_and_in_keras_gives_the_same_five_parameters():
     by_hand = START.updated(0.01)
     np.testing.assert_allclose(by_hand.flat(), AFTER_ONE, rtol=0, atol=1e-12)
     assert by_hand.prediction() == pytest.approx(PREDICTION_AFTER_ONE, abs=1e-12)
-    _, in_keras, prediction = keras_figures(0.01)
+    in_keras, prediction = keras_descent(0.01, rows=1)
     np.testing.assert_allclose(in_keras, AFTER_ONE, rtol=0, atol=1e-12)
     assert prediction == pytest.approx(PREDICTION_AFTER_ONE, abs=1e-12)
 
@@ -72,3 +80,22 @@ def test_another_rate_is_as_exact_in_keras_as_by_hand(tmp_path, console):
 def test_no_updates_are_refused():
     with pytest.raises(ValueError, match="updates must be at least 1"):
         Regression(updates=0)
+
+
+def test_both_rows_have_a_mean_of_absolute_errors_below_the_root_of_the_mean_of_squares():
+    """Errors 3.679 and 4.67."""
+    measures = keras_measures(rows=2)
+    assert measures == pytest.approx({"MAE": 8.349 / 2, "MSE": (3.679**2 + 4.67**2) / 2, "RMSE": 4.20380429}, abs=1e-8)
+    assert keras_measures(rows=1)["MAE"] == pytest.approx(3.679, abs=1e-12)
+
+
+def test_at_the_course_s_rate_the_first_row_overshoots_and_the_second_kills_the_relu_for_good():
+    once = START.updated(0.2)
+    assert once.flat() == pytest.approx([0.45148, 0.90296, 0.244148, 1.06012, 1.7716], abs=1e-12)
+    assert once.prediction() == pytest.approx(25.96, abs=0.01)
+    twice = once.updated(0.2, SECOND)
+    assert twice.net_input() < 0
+    assert twice.net_input(SECOND) < 0
+    assert (twice.updated(0.2).weights == twice.weights).all()
+    in_keras, _ = keras_descent(0.2, rows=2)
+    np.testing.assert_allclose(in_keras, twice.flat(), rtol=1e-12)

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from training.fit.fit import fit
+from training.overrides import apply_overrides
+from training.recipe.recipe import Subject
+from training.recipes.garments_autoencoder import RECIPE, DrawnGarments, by_components
+
+
+def test_eight_numbers_keep_more_of_a_garment_than_eight_principal_components(tmp_path, console):
+    recipe = apply_overrides(RECIPE, ["data.rows=600", "fitting.epochs=30"])
+    splits = recipe.data.load()
+    feed = recipe.pipeline.bind(splits.train, classes=0)
+    trained = fit(recipe, feed, splits, directory=tmp_path, console=console)
+    subject = Subject(
+        recipe=recipe,
+        splits=splits,
+        feed=feed,
+        model=trained.model,
+        synthetic=False,
+        validation=None,
+        test=None,
+        directory=tmp_path,
+        console=console,
+    )
+    found = recipe.study(subject)
+    assert found.missed == ()
+    values = {figure.name: figure.value for figure in found.figures}
+    assert values["error of 8 principal components"] < values["error of the mean garment"] / 2
+    assert trained.model.get_layer("code").output_shape == (None, 8)
+    [picture] = found.pictures.values()
+    assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_expected_answer_is_the_garment_itself():
+    splits = DrawnGarments(rows=20).load()
+    for part in (splits.train, splits.validation, splits.read_test()):
+        assert part.instances is part.labels
+        assert part.instances.shape[1] == 784
+        assert (part.instances.min(), part.instances.max() > 0.5) == (0, True)
+    assert (splits.train.instances[:5] != splits.validation.instances).any(axis=1).all()
+
+
+def test_rows_in_a_plane_need_two_components():
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(50, 2)) @ rng.normal(size=(2, 6)) + 3).astype(np.float32)
+    np.testing.assert_allclose(by_components(rows, rows, 2), rows, rtol=0, atol=1e-5)
+    assert np.abs(by_components(rows, rows, 1) - rows).max() > 0.1
+    assert by_components(rows, rows, 0) == pytest.approx(np.tile(rows.mean(axis=0), (50, 1)), abs=1e-5)
