@@ -23,9 +23,11 @@ def quiet_tensorflow() -> None:
     """Import TensorFlow without its start-up messages, and only with the CPU.
 
     The published figures were measured on a CPU, and a GPU's LSTM cannot be exported. Set CUDA_VISIBLE_DEVICES
-    yourself to train on a GPU.
+    yourself to train on a GPU. ``tf.keras`` is tf_keras, which trains: TensorFlow otherwise imports Keras 3 too, with
+    all that it draws and measures with, for more than a second.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with native_stderr_discarded():
         import tensorflow as tf
