@@ -11,7 +11,6 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tests.support.processes import children, is_running
 from tests.training.tiny import image_recipe, train
@@ -55,9 +54,21 @@ def weights(directory: Path) -> list[np.ndarray]:
     return read_weights(directory / "first" / "weights.npz") + read_weights(directory / "weights.npz")
 
 
-def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, console):
-    after = train(pair(in_parallel=False), tmp_path / "after", console)
+def test_the_command_after_one_whose_stage_was_killed_learns_the_same_bits_as_a_sequential_one(tmp_path, console):
     recipe = pair(in_parallel=True)
+
+    def kill() -> None:
+        while not (stages := multiprocessing.active_children()):
+            time.sleep(0.01)
+        stages[0].kill()
+
+    killer = Thread(target=kill)
+    killer.start()
+    with pytest.raises(StageDied, match=r"stage first: its process ended with exit code -9.*--resume"):
+        train(recipe, tmp_path / "at once", console)
+    killer.join()
+
+    after = train(pair(in_parallel=False), tmp_path / "after", console)
     at_once = train(recipe, tmp_path / "at once", console)
     for one, other in zip(weights(tmp_path / "after"), weights(tmp_path / "at once"), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -81,22 +92,8 @@ def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     assert multiprocessing.active_children() == []
 
 
-def test_a_stage_whose_process_is_killed_ends_the_run_with_a_sentence(tmp_path, console):
-    def kill() -> None:
-        while not (stages := multiprocessing.active_children()):
-            time.sleep(0.01)
-        stages[0].kill()
-
-    killer = Thread(target=kill)
-    killer.start()
-    with pytest.raises(StageDied, match=r"stage first: its process ended with exit code -9.*--resume"):
-        train(pair(in_parallel=True), tmp_path, console)
-    killer.join()
-    train(pair(in_parallel=True), tmp_path, console)
-    assert (tmp_path / "first" / "weights.npz").is_file()
-
-
-STARTED = """
+EPOCHS = 20
+STARTED = f"""
 import signal
 import sys
 from pathlib import Path
@@ -107,32 +104,25 @@ from training.environment import quiet_tensorflow
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet_tensorflow()
-    train(pair(in_parallel=True, epochs=40), Path(sys.argv[1]), Console())
+    train(pair(in_parallel=True, epochs={EPOCHS}), Path(sys.argv[1]), Console(width=200))
 """
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("undisturbed")
-    train(pair(in_parallel=False, epochs=40), directory, Console(quiet=True))
-    return weights(directory)
+def end(how: signal.Signals, script: Path, directory: Path) -> str:
+    """Start the training, end it while both networks learn, and return what it has printed.
 
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_both_trainings_end_with_the_command_and_continue_where_they_were(how, undisturbed, tmp_path, console):
-    root = Path(__file__).parents[3]
-    script = tmp_path / "start.py"
-    script.write_text(STARTED)
-    directory = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, script, directory],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    states = [directory / "state.json", directory / "first" / "state.json"]
+    None of its processes outlives it.
+    """
+    log = directory.with_suffix(f".{how.name}")
+    with log.open("w") as printed:
+        process = subprocess.Popen(
+            [sys.executable, script, directory],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUNBUFFERED": "1"},
+            stdout=printed,
+            stderr=subprocess.DEVNULL,
+        )
     deadline = time.monotonic() + 90
-    while not all(state.exists() for state in states):
+    while "first: " not in log.read_text() or not all(state.exists() for state in states(directory)):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -144,11 +134,33 @@ def test_both_trainings_end_with_the_command_and_continue_where_they_were(how, u
     while any(is_running(child) for child in started):
         assert time.monotonic() < deadline, "a process outlives the command"
         time.sleep(0.02)
-    before = [json.loads(state.read_text())["epoch"] for state in states]
+    return log.read_text()
 
-    train(pair(in_parallel=True, epochs=40), directory, console)
-    printed = console.file.getvalue()
+
+def states(directory: Path) -> list[Path]:
+    return [directory / "state.json", directory / "first" / "state.json"]
+
+
+def assert_continued(printed: str, before: list[int]) -> None:
     for epoch, prefix in zip(before, ("", "first: "), strict=True):
-        assert epoch == 40 or f"{prefix}resuming after epoch {epoch} of 40" in printed
-    for one, other in zip(weights(directory), undisturbed, strict=True):
+        assert epoch == EPOCHS or f"{prefix}resuming after epoch {epoch} of {EPOCHS}" in printed
+
+
+def test_both_trainings_end_with_the_command_and_continue_where_they_were(tmp_path, console):
+    script, directory = tmp_path / "start.py", tmp_path / "run"
+    script.write_text(STARTED)
+
+    def epochs() -> list[int]:
+        return [json.loads(state.read_text())["epoch"] for state in states(directory)]
+
+    end(signal.SIGINT, script, directory)
+    interrupted = epochs()
+    assert_continued(end(signal.SIGKILL, script, directory), interrupted)
+    killed = epochs()
+    train(pair(in_parallel=True, epochs=EPOCHS), directory, console)
+    assert_continued(console.file.getvalue(), killed)
+
+    undisturbed = tmp_path / "undisturbed"
+    train(pair(in_parallel=False, epochs=EPOCHS), undisturbed, console)
+    for one, other in zip(weights(directory), weights(undisturbed), strict=True):
         np.testing.assert_array_equal(one, other)
