@@ -1,10 +1,7 @@
 import dataclasses
 import json
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -12,6 +9,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from tests.support.forked_training import ForkedTraining
 from tests.support.processes import children, is_running
 from tests.training.tiny import image_recipe, train
 from training.errors import StageDied, TrainingDiverged
@@ -94,7 +92,6 @@ def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
 
 EPOCHS = 20
 STARTED = f"""
-import signal
 import sys
 from pathlib import Path
 from rich.console import Console
@@ -102,7 +99,6 @@ from tests.training.fit.test_parallel_stages import pair
 from tests.training.tiny import train
 from training.environment import quiet_tensorflow
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet_tensorflow()
     train(pair(in_parallel=True, epochs={EPOCHS}), Path(sys.argv[1]), Console(width=200))
 """
@@ -113,28 +109,21 @@ def end(how: signal.Signals, script: Path, directory: Path) -> str:
 
     None of its processes outlives it.
     """
-    log = directory.with_suffix(f".{how.name}")
-    with log.open("w") as printed:
-        process = subprocess.Popen(
-            [sys.executable, script, directory],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUNBUFFERED": "1"},
-            stdout=printed,
-            stderr=subprocess.DEVNULL,
-        )
-    deadline = time.monotonic() + 90
-    while "first: " not in log.read_text() or not all(state.exists() for state in states(directory)):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    started = children(process.pid)
-    assert started
-    process.send_signal(how)
-    process.wait(30)
-    deadline = time.monotonic() + 30
-    while any(is_running(child) for child in started):
-        assert time.monotonic() < deadline, "a process outlives the command"
-        time.sleep(0.02)
-    return log.read_text()
+    with ForkedTraining([script, directory], cwd=directory.parent) as process:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("first: ") and all(state.exists() for state in states(directory)):
+                break
+        started = children(process.pid)
+        assert started, printed
+        process.send_signal(how)
+        assert process.wait(30) is not None
+        deadline = time.monotonic() + 30
+        while any(is_running(child) for child in started):
+            assert time.monotonic() < deadline, "a process outlives the command"
+            time.sleep(0.02)
+        return printed
 
 
 def states(directory: Path) -> list[Path]:
