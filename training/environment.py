@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.recurrent_on_cpu import trace_for_the_cpu_alone
+
 THREADS = 2
 """Threads of one operation. This number decides the order in which partial sums are added, and thus the last bits of
 every step: with a fixed number, a training gives the same weights on every machine of one kind. TF_NUM_INTRAOP_THREADS
@@ -35,7 +37,8 @@ def quiet_tensorflow() -> None:
 
         if tf.config.threading.get_intra_op_parallelism_threads() != threads():
             tf.config.threading.set_intra_op_parallelism_threads(threads())
-        tf.config.list_physical_devices()
+        if not tf.config.list_physical_devices("GPU"):
+            trace_for_the_cpu_alone()
     tf.get_logger().setLevel("ERROR")
 
 
