@@ -24,7 +24,8 @@ TFS_CLIENT := build/tfs-client-venv
 # Triton's perf_analyzer, of a tritonclient that has it as a program.
 PERF_ANALYZER := build/perf-analyzer-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
-PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
+# Searched for at its first use, and only once.
+PYTHON ?= $(eval PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p)))))$(PYTHON)
 
 .PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train mlflow docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve

@@ -51,7 +51,8 @@ def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
     recipe = load_recipe(name)
     small = ["data.synthetic_count=128", "fitting.epochs=1", "fitting.batch_size=64"]
     if name == "imdb-sentiment-lstm":
-        small += ["network.bidirectional=false", "network.units=4", "network.places.pairs=97"]
+        small += ["network.bidirectional=false", "network.units=4"]
+        small += ["network.places.pairs=97", "pipeline.max_length=24"]
     for stage in recipe.stages:
         small += [f"stages.{stage.name}.fitting.epochs=1", f"stages.{stage.name}.fitting.batch_size=64"]
     recipe = apply_overrides(recipe, small)
