@@ -16,15 +16,18 @@ CLIENT := build/client-venv
 FOREIGN := build/foreign-venv
 # Ray Train, for trainings on several machines; TensorFlow and the rest it takes from $(VENV).
 RAY := build/ray-venv
+# A client of MLflow; the rest as for Ray.
+MLFLOW := build/mlflow-venv
 FOREIGN_FILES := build/foreign-files
 # TensorFlow Serving's own client, for a test that starts it; TensorFlow and the rest it takes from $(VENV).
 TFS_CLIENT := build/tfs-client-venv
 # Triton's perf_analyzer, of a tritonclient that has it as a program.
 PERF_ANALYZER := build/perf-analyzer-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
-PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p))))
+# Searched for at its first use, and only once.
+PYTHON ?= $(eval PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p)))))$(PYTHON)
 
-.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train mlflow docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 MORE := $(if $(filter-out 0,$(GPU)),gpu) $(if $(filter-out 0,$(SAVEDMODEL)),savedmodel)
@@ -62,6 +65,10 @@ perf-analyzer: $(VENV)/.dev-installed $(PERF_ANALYZER)/.installed
 mutation mutation-results: $(VENV)/.dev-installed $(MUTATION)/.installed
 	PYTHONPATH="$$(echo $(MUTATION)/lib/python3*/site-packages)" $(BIN)/python -m mutmut \
 	    $(if $(filter mutation,$@),run --max-children 2 $(ARGS),results)
+
+# A run that is reported to MLflow, and read back from there.
+mlflow: $(VENV)/.dev-installed $(MLFLOW)/.installed
+	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(MLFLOW)/lib/python3*/site-packages)" $(BIN)/python -m tests.training.mlflow_check
 
 # Two workers of Ray Train on this machine: the curve of one process, and the end of a run whose worker dies.
 ray-train: $(VENV)/.dev-installed $(RAY)/.installed
@@ -112,6 +119,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group mutation -c requirements/dev.txt -o requirements/mutation.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group ray -c requirements/dev.txt -o requirements/ray.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group mlflow -c requirements/dev.txt -o requirements/mlflow.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-deps \
 	    --no-emit-index-url --group tfs-client -o requirements/tfs-client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -26,6 +26,7 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.respond import ASGIApp
 from app.edge.shared_memory.regions import Closed, Regions
+from app.lifecycle.readiness import not_ready_reason
 from app.recording.recordings import Recordings
 from app.runtime.devices import probe_devices, threads_of_a_worker
 from app.runtime.gpu_usage import GpuMeter
@@ -52,7 +53,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         processes: of the service; None: this one is all of it.
     """
     settings, processes = settings or Settings(), processes or SingleProcess()
-    metrics = Metrics()
+    metrics = Metrics(histograms=settings.metrics_histograms)
     placer, gpus = Placer(probe_devices), GpuMeter()
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
     # With several cores the event loop and the models do not interrupt each other.
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     app.recordings, app.feedback = recordings, FeedbackDesk(registry, metrics)
     app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
+    metrics.is_ready = lambda: not_ready_reason(registry) is None
     app.connections = Connections(http_limits(settings), None if loop_rest is None else loop_rest.rest)
     limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     app.decode_pool = DecodePool(threads=THREADS, memory_bytes=settings.decode_memory_bytes, clock=time.perf_counter)

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     metrics_access: Literal["open", "key"] = Field(
         default="open", description="Whether /metrics needs an API key with the scope metrics."
     )
+    metrics_histograms: Literal["requests", "all"] = Field(
+        default="requests",
+        description="Histograms in /metrics: of the time of requests only, or also of their stages and of batches, "
+        "which are 130 more series for each model.",
+    )
     tls_cert: Path | None = Field(
         default=None, description="Certificate (PEM) of the service; HTTP and gRPC then accept only TLS."
     )

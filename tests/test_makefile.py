@@ -41,7 +41,7 @@ def test_an_installation_shows_how_much_it_downloads_and_shows_progress(tmp_path
 
 
 @pytest.mark.parametrize(
-    "name", ["contract", "audit", "docs", "foreign", "client", "ray", "tfs-client", "perf-analyzer"]
+    "name", ["contract", "audit", "docs", "foreign", "client", "ray", "mlflow", "tfs-client", "perf-analyzer"]
 )
 def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
@@ -51,7 +51,7 @@ def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    for name in ("serve", "gpu", "savedmodel", "parquet", "ray", "train", "dev"):
+    for name in ("serve", "gpu", "savedmodel", "parquet", "ray", "mlflow", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
         for line in text.splitlines():
@@ -111,6 +111,7 @@ def test_the_locks_for_a_gpu_and_for_parquet_are_that_of_the_service_and_their_l
         ("foreign", {"scikit-learn", "skl2onnx"}),
         ("foreign-files", {"magika", "rapidocr-onnxruntime", "silero-vad"}),
         ("ray", {"ray", "pandas"}),
+        ("mlflow", {"mlflow-skinny", "sqlalchemy"}),
         ("tfs-client", {"tensorflow-serving-api"}),
         ("perf-analyzer", {"nvidia-cuda-runtime-cu12", "tritonclient"}),
     ],

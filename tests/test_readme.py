@@ -33,6 +33,7 @@ PAGES = (
 NOT_RUN = (
     "docs/how-to/security.md",
     "docs/how-to/tune-and-speed-up.md",
+    "docs/how-to/quantize.md",
     "docs/how-to/several-inputs-and-outputs.md",
     "docs/how-to/label-sets-and-weights.md",
     "docs/explanation/batching.md",
@@ -50,7 +51,7 @@ RUN_ELSEWHERE = (
 )
 # Options that a test adds to a command that otherwise takes hours or gigabytes.
 SMALL = {
-    ".venv/bin/python -m training run": " --dataset synthetic --epochs 1 --force",
+    ".venv/bin/python -m training run": " --dataset synthetic --set data.synthetic_count=800 --epochs 1 --force",
     "make train": ' ARGS="fashion-mnist-mlp"',
 }
 # `make test` runs this; the installation is the same as the checkout's.

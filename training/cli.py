@@ -18,6 +18,7 @@ from app.errors import ServingError
 from training.errors import RecipeBroken, TrainingError
 from training.importing.command import import_model
 from training.new.command import new_recipe
+from training.quantizing.command import quantize_model
 from training.recipe.lesson import Lesson
 from training.retraining.command import retrain_model
 from training.run_command import run_recipe
@@ -97,6 +98,7 @@ app.command("new")(new_recipe)
 
 app.command("run")(run_recipe)
 app.command("retrain")(retrain_model)
+app.command("quantize")(quantize_model)
 app.command("evaluate")(evaluate_run)
 app.command(short_help="Write a report of a run or a version; compare several.")(report)
 app.command(short_help="Search for better settings of a recipe.")(tune)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from training.recurrent_on_cpu import trace_for_the_cpu_alone
+
 THREADS = 2
 """Threads of one operation. This number decides the order in which partial sums are added, and thus the last bits of
 every step: with a fixed number, a training gives the same weights on every machine of one kind. TF_NUM_INTRAOP_THREADS
@@ -23,9 +25,11 @@ def quiet_tensorflow() -> None:
     """Import TensorFlow without its start-up messages, and only with the CPU.
 
     The published figures were measured on a CPU, and a GPU's LSTM cannot be exported. Set CUDA_VISIBLE_DEVICES
-    yourself to train on a GPU.
+    yourself to train on a GPU. ``tf.keras`` is tf_keras, which trains: TensorFlow otherwise imports Keras 3 too, with
+    all that it draws and measures with, for more than a second.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     with native_stderr_discarded():
         import tensorflow as tf
@@ -33,7 +37,8 @@ def quiet_tensorflow() -> None:
 
         if tf.config.threading.get_intra_op_parallelism_threads() != threads():
             tf.config.threading.set_intra_op_parallelism_threads(threads())
-        tf.config.list_physical_devices()
+        if not tf.config.list_physical_devices("GPU"):
+            trace_for_the_cpu_alone()
     tf.get_logger().setLevel("ERROR")
 
 

@@ -9,6 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from app.api.admin import KeyGuard
+from app.edge.http.compression import accepted_encoding, compressed
 
 
 class Collected(Collector):
@@ -42,6 +43,10 @@ def metrics_router(metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard 
         async with one_at_a_time:
             collected = Collected(list((await metrics()).collect()))
             text = await asyncio.to_thread(encode, collected)
-        return Response(text, headers={"content-type": content_type})
+        headers = {"content-type": content_type, "vary": "accept-encoding"}
+        if (coding := accepted_encoding(request.headers.get("accept-encoding", "").lower())) is not None:
+            text = await asyncio.to_thread(compressed, text, coding)
+            headers["content-encoding"] = coding
+        return Response(text, headers=headers)
 
     return router

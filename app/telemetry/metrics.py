@@ -18,6 +18,7 @@ from app.telemetry.counts import VERSION_LABELS, VersionMetrics
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
 from app.telemetry.sums import Duration, plain, summed
 from app.telemetry.version_families import (
+    Histograms,
     counter_families,
     histogram_families,
     queue_families,
@@ -39,10 +40,12 @@ class Metrics(Collector):
 
     Args:
         wall_clock: seconds since 1970, for the time of the last inference.
+        histograms: see ``histogram_families``.
     """
 
-    def __init__(self, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, wall_clock: Callable[[], float] = time.time, histograms: Histograms = "requests") -> None:
         self._wall_clock = wall_clock
+        self._histograms = histograms
         self._versions: dict[tuple[str, int], VersionMetrics] = {}
         # One state, or several if merged processes differ.
         self._states: dict[tuple[str, str], set[State]] = {}
@@ -51,9 +54,11 @@ class Metrics(Collector):
         self._forgotten_requests = 0
         self._loads: defaultdict[tuple[str, str], Duration] = defaultdict(Duration)
         self._broken: dict[str, bool] = {}
-        # The current canaries and the ready versions; set by the code that wires the service.
+        # The current canaries, the ready versions, and whether the service is ready; set by the code that wires it.
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
         self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
+        self.is_ready: Callable[[], bool] = bool
+        self._merged_ready = False
         # Comparisons of other processes: (model, stable, canary) -> comparison, and whether the canary is halted.
         self._merged: dict[tuple[str, int, int], tuple[Comparison, bool]] = {}
         self._merged_facts: dict[tuple[str, int], Facts] = {}
@@ -141,6 +146,8 @@ class Metrics(Collector):
         return {
             "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
             "states": [[*key, sorted(states)] for key, states in self._states.items()],
+            "histograms": self._histograms,
+            "ready": self.is_ready() or self._merged_ready,
             "forgotten_requests": self._forgotten_requests,
             "unknown": plain(self._unknown),
             "loads": plain(self._loads),
@@ -151,6 +158,8 @@ class Metrics(Collector):
 
     def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
         """Add the metrics of another process; if it has ``ended``, only those that never decrease."""
+        self._histograms = snapshot["histograms"]
+        self._merged_ready |= snapshot["ready"] and not ended
         self._forgotten_requests += snapshot["forgotten_requests"]
         for name, version, counts in snapshot["versions"]:
             self.for_version(name, version).merge(counts, ended=ended)
@@ -177,11 +186,16 @@ class Metrics(Collector):
         info = GaugeMetricFamily("atelier_build_info", "Version of the service; always 1.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
+        yield GaugeMetricFamily(
+            "atelier_ready",
+            "1 while the service, with workers at least one of them, is ready for requests.",
+            value=float(self.is_ready() or self._merged_ready),
+        )
         counted = list(self._each())
         yield from counter_families(counted, unknown=self._unknown, loads_done=self._loads)
         yield from recording_families(counted)
         yield from canary_families(self._compared())
-        yield from histogram_families(counted)
+        yield from histogram_families(counted, self._histograms)
         yield from queue_families(counted)
         yield from self._gauges()
 

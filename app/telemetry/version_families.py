@@ -1,11 +1,20 @@
 """Metrics of the counts of model versions, as families of samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 
 from app.telemetry.counts import VERSION_LABELS, VersionMetrics
-from app.telemetry.sums import Duration
+from app.telemetry.sums import Duration, Histogram
+
+Histograms = Literal["requests", "all"]
 
 Counted = Sequence[tuple[list[str], VersionMetrics]]
 """Model and version, as labels, with their counts."""
@@ -88,13 +97,22 @@ def recording_families(counted: Counted) -> Iterator[Metric]:
     yield from (recorded, dropped, feedback)
 
 
-def histogram_families(counted: Counted) -> Iterator[Metric]:
-    """The metrics of requests, of their stages and of batches."""
+def histogram_families(counted: Counted, histograms: Histograms) -> Iterator[Metric]:
+    """The metrics of requests, of their stages and of batches.
+
+    Args:
+        counted: counts of all versions.
+        histograms: of which there are histograms; of the others there is a summary without quantiles, which has the
+            same sum and count.
+    """
+    yield _family(
+        "atelier_request_seconds",
+        "Seconds from the first byte of a request to its reply; of an early refusal, since the check.",
+        [(labels, counts.request_seconds) for labels, counts in counted],
+        is_histogram=True,
+    )
+    is_histogram = histograms == "all"
     families = {
-        "request_seconds": (
-            "atelier_request_seconds",
-            "Seconds from the first byte of a request to its reply; of an early refusal, since the check.",
-        ),
         "batch_rows": ("atelier_batch_rows", "Instances per backend call."),
         "batch_seconds": ("atelier_batch_seconds", "Seconds per backend call."),
         "padding_ratio": (
@@ -103,19 +121,37 @@ def histogram_families(counted: Counted) -> Iterator[Metric]:
         ),
     }
     for attribute, (name, text) in families.items():
-        family = HistogramMetricFamily(name, text, labels=VERSION_LABELS)
-        for labels, counts in counted:
-            buckets, total = getattr(counts, attribute).samples()
-            family.add_metric(labels, buckets, total)
-        yield family
-    stages = HistogramMetricFamily(
-        "atelier_stage_seconds", "Seconds of answered requests by stage.", labels=[*VERSION_LABELS, "stage"]
+        found = [(labels, getattr(counts, attribute)) for labels, counts in counted]
+        yield _family(name, text, found, is_histogram=is_histogram)
+    yield _family(
+        "atelier_stage_seconds",
+        "Seconds of answered requests by stage.",
+        [([*labels, stage], each) for labels, counts in counted for stage, each in counts.stage_seconds.items()],
+        is_histogram=is_histogram,
+        more_labels=["stage"],
     )
-    for labels, counts in counted:
-        for stage, histogram in counts.stage_seconds.items():
-            buckets, total = histogram.samples()
-            stages.add_metric([*labels, stage], buckets, total)
-    yield stages
+
+
+def _family(
+    name: str,
+    text: str,
+    found: Sequence[tuple[list[str], Histogram]],
+    *,
+    is_histogram: bool,
+    more_labels: Sequence[str] = (),
+) -> Metric:
+    """One histogram, or its sum and count alone."""
+    labels = [*VERSION_LABELS, *more_labels]
+    if is_histogram:
+        histogram = HistogramMetricFamily(name, text, labels=labels)
+        for values, each in found:
+            histogram.add_metric(values, *each.samples())
+        return histogram
+    summary = SummaryMetricFamily(name, text, labels=labels)
+    for values, each in found:
+        buckets, total = each.samples()
+        summary.add_metric(values, count_value=int(buckets[-1][1]), sum_value=total)
+    return summary
 
 
 def queue_families(counted: Counted) -> Iterator[Metric]:

@@ -96,6 +96,13 @@ def serving(
     seconds: Annotated[float, typer.Option(min=1, help="Seconds of each measurement, after a warm-up.")] = 3,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats of everything, in another order each time.")] = 3,
     models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            help="An installed Triton to measure too: directory with bin/tritonserver and backends/onnxruntime.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="NAME of benchmarks/results/NAME.json and NAME.png.")] = "serving",
 ) -> None:
     """Atelier compared with other model servers, as ratios to a bare ASGI application. Requires wrk and two cores.
@@ -113,6 +120,7 @@ def serving(
             seconds=seconds,
             repeats=repeats,
             models=models,
+            triton=triton,
             picture=RESULTS / f"{name}.png",
             write=partial(write_result, name),
         )

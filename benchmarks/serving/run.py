@@ -44,6 +44,7 @@ class Plan:
         servers, workloads: by name.
         seconds: of each measurement, after a warm-up.
         load_average: of the machine over the minute before; other programs affect every figure.
+        triton: see ``Place``.
     """
 
     servers: tuple[str, ...]
@@ -54,6 +55,7 @@ class Plan:
     work: Path
     cores: Cores
     load_average: float
+    triton: Path | None = None
 
 
 @dataclass
@@ -96,7 +98,9 @@ def measure(plan: Plan, say: Say) -> Found:
             titles = ", ".join(server.title for server in session.servers)
             say(f"repeat {repeat + 1} of {plan.repeats}: {titles}; {session.kind}")
             places = {
-                server.name: Place(session.kind, free_port(), programs[server.name], plan.work, samples, many)
+                server.name: Place(
+                    session.kind, free_port(), programs[server.name], plan.work, samples, many, plan.triton
+                )
                 for server in session.servers
             }
             _measure_session(session, places, plan, found, repeat, say)

@@ -39,7 +39,7 @@ class Samples:
         self.image_model, self.other_image_model = (
             models / name / "1" / "model.onnx" for name in (IMAGE_MODEL, OTHER_IMAGE_MODEL)
         )
-        self._text_version = models / TEXT_MODEL / "1"
+        self._text_version = models / TEXT_MODEL / "2"
         self.vocabulary = self._text_version / "vocabulary.txt"
         self._work = work
 

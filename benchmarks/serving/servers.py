@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.serving.process import free_port
 from benchmarks.serving.samples import Samples
+from benchmarks.serving.triton import triton_command
 
 PEERS = Path(__file__).parent / "peers"
 REPOSITORY = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ class Place:
         programs: bin directory of its environment.
         work: directory for its files.
         many_models: directory with twenty models in two versions each.
+        triton: directory of an installed Triton, if one was given.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Place:
     work: Path
     samples: Samples
     many_models: Path
+    triton: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,19 @@ def _ray(place: Place) -> Start:
     return Start(start.command, {**start.environment, **variables})
 
 
+def _mosec(place: Place) -> Start:
+    start = _script("mosec_server.py")(place)
+    options = ["--address", "127.0.0.1", "--port", str(place.port), "--log-level", "warning"]
+    return Start([*start.command, *options], start.environment)
+
+
+def _triton(place: Place) -> Start:
+    return Start(
+        triton_command(place.triton, model=place.samples.image_model, work=place.work, port=place.port),
+        {"LD_LIBRARY_PATH": str((place.triton or Path()) / "lib")},
+    )
+
+
 def _pytriton(place: Place) -> Start:
     home = place.work / "pytriton"
     shutil.rmtree(home, ignore_errors=True)  # each start leaves a copy of the server behind
@@ -142,6 +158,15 @@ SERVERS = {
     for server in (
         Server(
             "floor", "bare uvicorn ASGI, constant", None, _script("floor.py"), False, True, "uvloop, httptools", True
+        ),
+        Server(
+            "floor-granian",
+            "bare Granian ASGI, constant",
+            "granian",
+            _script("granian_floor.py"),
+            False,
+            True,
+            "uvloop, HTTP/1, one worker, no logs",
         ),
         Server(
             "fastapi",
@@ -196,6 +221,25 @@ SERVERS = {
             True,
             False,
             "HAProxy ingress, RAY_SERVE_THROUGHPUT_OPTIMIZED; serve.batch 32, 5 ms; one replica, access log off",
+        ),
+        Server(
+            "mosec",
+            "mosec",
+            "mosec",
+            _mosec,
+            True,
+            False,
+            "max_batch_size 32, max_wait_time 5 ms, one worker",
+        ),
+        Server(
+            "triton",
+            "Triton",
+            None,
+            _triton,
+            True,
+            False,
+            "ONNX Runtime backend, dynamic batcher without delay, max_batch_size 256, one thread each",
+            ready_path="/v2/health/ready",
         ),
         Server(
             "pytriton",

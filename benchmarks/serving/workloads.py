@@ -10,6 +10,7 @@ from benchmarks.serving.many_models import FIRST
 from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, OTHER_IMAGE_MODEL, TEXT_MODEL, png
 
 ATELIER, FLOOR, IN_PROCESS, MANY = "atelier", "floor", "in-process", "atelier-20x2"
+GRANIAN = "floor-granian"
 BEST_PEER = "best peer"
 ANSWER_BYTES, V2_ANSWER_BYTES, LABELS_BYTES, TEXT_ANSWER_BYTES, LARGE_ANSWER_BYTES = 135, 210, 265, 50, 10_420
 V2_JSON_ANSWER_BYTES = 260
@@ -79,7 +80,10 @@ _IMAGE_JSON: dict[str, Form] = {
     "bentoml": forms.json_list("/predict", "images", None),
     "mlserver": forms.v2_json("peer"),
     "ray": forms.json_single("/predict", "image", "probabilities"),
+    "mosec": forms.json_single("/inference", "image", "probabilities"),
+    "triton": forms.v2_json("peer"),
     "pytriton": forms.v2_json("peer"),
+    GRANIAN: forms.constant(f"/{ANSWER_BYTES}", _V1_IMAGE),
     ATELIER: _V1_IMAGE,
 }
 _IMAGE_RAW: dict[str, Form] = {
@@ -87,7 +91,10 @@ _IMAGE_RAW: dict[str, Form] = {
     "fastapi": forms.constant(_FASTAPI, _RAW),
     "fastapi-onnx": forms.raw("/raw", "predictions", rows=True),
     "ray": forms.raw("/predict", "probabilities", rows=False),
+    "mosec": forms.raw("/inference", "probabilities", rows=False),
+    "triton": forms.v2_raw("peer"),
     "pytriton": forms.v2_raw("peer"),
+    GRANIAN: forms.constant(f"/{ANSWER_BYTES}", _RAW),
     ATELIER: _RAW,
 }
 _TEXTS: dict[str, Form] = {
@@ -97,6 +104,7 @@ _TEXTS: dict[str, Form] = {
     "bentoml": forms.json_list("/texts", "texts", None),
     "mlserver": forms.v2_json("peer"),
     "ray": forms.json_single("/predict", "text", "probabilities"),
+    "mosec": forms.json_single("/inference", "text", "probabilities"),
     "pytriton": forms.v2_json("peer"),
     ATELIER: _TEXT,
 }
@@ -153,6 +161,7 @@ WORKLOADS = {
             "image",
             {
                 FLOOR: forms.constant(f"/{V2_ANSWER_BYTES}", _V2_IMAGE),
+                "triton": forms.v2_binary("peer"),
                 "pytriton": forms.v2_binary("peer"),
                 ATELIER: _V2_IMAGE,
             },
@@ -166,6 +175,7 @@ WORKLOADS = {
             {
                 FLOOR: forms.constant(f"/{V2_JSON_ANSWER_BYTES}", _V2_JSON_IMAGE),
                 "mlserver": forms.v2_json("peer"),
+                "triton": forms.v2_json("peer"),
                 "pytriton": forms.v2_json("peer"),
                 ATELIER: _V2_JSON_IMAGE,
             },
@@ -231,6 +241,7 @@ WORKLOADS = {
             "image",
             {
                 FLOOR: forms.constant(f"/{LARGE_ANSWER_BYTES}", _V2_IMAGE),
+                "triton": forms.v2_binary("peer"),
                 "pytriton": forms.v2_binary("peer"),
                 ATELIER: _V2_IMAGE,
             },

@@ -12,7 +12,7 @@ from tests.support.tiny_models import write_brightness_model
 
 # They count what does not happen here.
 WITHOUT_SAMPLES = {"atelier_dropped_rows_total", "atelier_recording_dropped_rows_total"}
-ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \|\s*(.*?)\s*\| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram|summary) \|\s*(.*?)\s*\| (.+) \|$", re.MULTILINE)
 
 
 def documented():

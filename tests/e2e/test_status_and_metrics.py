@@ -48,6 +48,29 @@ def test_metadata_has_the_doubled_signature_def_and_sizes_as_strings(tiny):
     assert tiny.get("/v1/models/words/versions/1/metadata").json() == document
 
 
+def series(text, model):
+    return [line for line in text.splitlines() if f'model="{model}"' in line]
+
+
+def test_a_version_in_use_has_at_most_60_series_and_more_on_request(tmp_path):
+    write_brightness_model(tmp_path)
+    found = {}
+    for histograms in ("requests", "all"):
+        service = Service(tmp_path, environment={"ATELIER_METRICS_HISTOGRAMS": histograms})
+        service.client.post("/v1/models/brightness:predict", json={"instances": [[[1] * 4] * 4] * 20})
+        reply = service.client.get("/metrics")  # the client accepts gzip
+        assert reply.headers["content-encoding"] == "gzip"
+        assert service.client.get("/metrics", headers={"Accept-Encoding": "identity"}).text.count("\n") > 100
+        found[histograms] = series(reply.text, "brightness")
+        assert sample(service.client, "atelier_batch_rows_sum", model="brightness") == 20
+        assert service.stop() == 0
+    assert len(found["requests"]) <= 60
+    assert len(found["all"]) > 140
+    assert not any(line.startswith("atelier_stage_seconds_bucket") for line in found["requests"])
+    names = {line.partition("{")[0] for line in found["requests"]}
+    assert names < {line.partition("{")[0] for line in found["all"]}
+
+
 def test_requests_batches_and_rows_are_counted(tiny_models):
     service = Service(tiny_models)
     for _ in range(3):
@@ -72,6 +95,7 @@ def test_requests_batches_and_rows_are_counted(tiny_models):
     assert sample(service.client, "atelier_model_loads_total", model="words", result="ready") == 1
     assert sample(service.client, "atelier_model_load_seconds_total", model="words", result="ready") > 0
     assert sample(service.client, "atelier_queued_rows", **words) == 0
+    assert sample(service.client, "atelier_ready") == 1
     assert service.stop() == 0
 
 

@@ -1,16 +1,15 @@
 """`python -m app verify`: golden samples for versions of other tools, in a state directory."""
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from tests.support.bare_models import bare, write_centred_model, write_clock_with_step, write_graph
+from tests.support.forked import run_forked
 from tests.support.model_state import reason
-from tests.support.service import ROOT, own_environment
+from tests.support.service import own_environment
 from tests.support.tiny_models import write_brightness_model, write_rule_model
 
 # The model of write_rule_model: 2 x - 1.
@@ -36,14 +35,10 @@ def verify(models, state, tmp_path):
         if arrays:
             np.savez(tmp_path / "samples.npz", **arrays)
             options = ("--samples", tmp_path / "samples.npz", *options)
-        done = subprocess.run(
-            [sys.executable, "-m", "app", "verify", name, "--models-dir", models, *map(str, options)],
-            cwd=ROOT,
+        done = run_forked(
+            ["verify", name, "--models-dir", models, *options],
             env={**own_environment(), "ATELIER_STATE_DIR": str(state)},
-            capture_output=True,
-            text=True,
             timeout=120,
-            check=False,
         )
         assert "Traceback" not in done.stderr
         return done.returncode, done.stdout + done.stderr

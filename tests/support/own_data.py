@@ -8,13 +8,20 @@ from PIL import Image, ImageDraw
 SHAPES = ("circle", "square", "triangle")
 
 
-def write_pictures(folder: Path, *, count: int = 300, seed: int = 0, classes: tuple[str, ...] = SHAPES) -> None:
-    """``count`` pictures of shapes, JPEG and PNG, of many sizes, in one folder for each class."""
+def write_pictures(
+    folder: Path,
+    *,
+    count: int = 300,
+    seed: int = 0,
+    classes: tuple[str, ...] = SHAPES,
+    edges: tuple[int, int] = (120, 480),
+) -> None:
+    """``count`` pictures of shapes, JPEG and PNG, in one folder for each class; edges from the first to the second."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         label = classes[number % len(classes)]
         (folder / label).mkdir(parents=True, exist_ok=True)
-        width, height = (int(edge) for edge in rng.integers(120, 480, 2))
+        width, height = (int(edge) for edge in rng.integers(*edges, 2))
         picture = draw_shape(label, width, height, rng)
         suffix = "png" if number % 5 == 0 else "jpg"
         picture.save(folder / label / f"{number:04d}.{suffix}")

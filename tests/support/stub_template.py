@@ -1,7 +1,8 @@
-"""A template of processes that echo: ``python -m tests.support.stub_template [FAULT]``.
+"""A template of processes that echo: ``python -m tests.support.stub_template [FAULT [FILE]]``.
 
-Faults: it has a thread (``threads``); the kernel has no pidfds (``no-pidfds``); it answers when the fork has ended
-(``late``); it ends without an answer when it has forked, and the fork writes at once (``ends``).
+Faults: it has a thread (``threads``), while the file exists if one is named; the kernel has no pidfds (``no-pidfds``);
+it answers when the fork has ended (``late``); it ends without an answer when it has forked, and the fork writes at once
+(``ends``).
 """
 
 import os
@@ -14,8 +15,9 @@ from app.runtime.engines.forking_loop import serve_forks
 
 
 def main() -> None:
-    if sys.argv[1:] == ["threads"]:
-        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    if sys.argv[1:2] == ["threads"]:
+        if all(map(os.path.exists, sys.argv[2:])):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
     elif sys.argv[1:]:
         {"no-pidfds": without_pidfds, "late": answer_late, "ends": end_unanswered}[sys.argv[1]]()
     arguments = serve_forks()

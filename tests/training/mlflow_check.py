@@ -1,7 +1,7 @@
-"""Trains a tiny network with ``--mlflow`` and reads its report back: ``python -m tests.training.mlflow_check``.
+"""Trains a tiny network with ``--mlflow`` and reads its report back; ``make mlflow`` calls it.
 
-It runs where the extra ``mlflow`` is installed: the tests do not have it, because it brings eighteen packages. Ends
-with an error if something is missing.
+The tests do not have the extra ``mlflow``, because it brings eighteen packages. Ends with an error if something is
+missing.
 """
 
 import os

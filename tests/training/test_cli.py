@@ -13,6 +13,7 @@ from PIL import Image
 from app.contract.manifest import verify_manifest
 from app.contract.version_files import VersionFiles
 from tests.support.commands import run
+from tests.support.forked_training import ForkedTraining
 from tests.support.training_command import run_training
 
 ROOT = Path(__file__).parents[2]
@@ -103,15 +104,7 @@ def test_evaluate_measures_a_run_again(published):
 
 def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
     command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", "--set", "data.synthetic_count=512")
-    with subprocess.Popen(
-        [sys.executable, "-m", "training", *command, "--epochs", "30", "--run-id", "x"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        # A test run in the background of a shell ignores SIGINT, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    ) as process:
+    with ForkedTraining(["-m", "training", *command, "--epochs", "30", "--run-id", "x"], cwd=tmp_path) as process:
         for line in process.stdout:
             if line.startswith("epoch   2/30"):
                 process.send_signal(signal.SIGINT)

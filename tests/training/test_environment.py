@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from tests.support.forked_training import ForkedTraining
 from training import environment
 
 
@@ -54,17 +55,17 @@ print(hashlib.sha256(b"".join(weights.tobytes() for weights in network.get_weigh
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
-def test_a_convolution_trains_to_the_same_bits_on_one_core_and_on_two():
-    hashes = {
-        cores: subprocess.run(
-            [sys.executable, "-c", TRAIN_A_CONVOLUTION, str(cores)], capture_output=True, text=True, check=True
-        ).stdout
-        for cores in (1, 2)
-    }
+def test_a_convolution_trains_to_the_same_bits_on_one_core_and_on_two(tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN_A_CONVOLUTION)
+
+    def trained(cores: int, **variables: str) -> str:
+        with ForkedTraining([script, cores], cwd=tmp_path, variables=variables) as process:
+            return process.stdout.read()
+
+    hashes = {cores: trained(cores) for cores in (1, 2)}
     assert len(hashes[1]) == 65
     assert hashes[1] == hashes[2]
-    one_thread = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
-    other = subprocess.run(
-        [sys.executable, "-c", TRAIN_A_CONVOLUTION, "2"], capture_output=True, text=True, check=True, env=one_thread
-    ).stdout
+    other = trained(2, TF_NUM_INTRAOP_THREADS="1")
+    assert len(other) == 65
     assert other != hashes[2]  # so the number of threads is what decides

@@ -16,6 +16,7 @@ from app.contract.strings import decoded, encoded
 from training.export.converting import ExportFailed, convert, quiet, signature_of, write_onnx
 from training.export.recurrent_layers import fused_layers
 from training.export.saved_model import load_saved_model, write_saved_model
+from training.recurrent_on_cpu import traced_for_gpus_too
 
 OPSET = 17  # the highest that tf2onnx 1.17 and Triton 22.08 and later accept without a version conversion
 
@@ -53,7 +54,9 @@ def export_saved_model(model: Any, spec: ModelSpec, directory: Path) -> None:
     ``fingerprint.pb`` is left out because it contains a random id, which would make all exports different.
     """
     function = traced(model, spec, device=None)
-    write_saved_model(function, directory, keep={"captured": list(function.get_concrete_function().graph.variables)})
+    with traced_for_gpus_too():
+        variables = list(function.get_concrete_function().graph.variables)
+        write_saved_model(function, directory, keep={"captured": variables})
 
 
 def saved_model_runner(directory: Path, spec: ModelSpec) -> Runner:

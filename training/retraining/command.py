@@ -14,7 +14,7 @@ from training.overrides import apply_overrides
 from training.retraining.comparison import MARGIN
 from training.retraining.mixing import SHARE_OLD
 from training.runs.catalogue import recipe_file
-from training.runs.directories import latest_version, new_directory, read_metrics
+from training.runs.directories import new_directory, published_version, read_metrics
 from training.runs.session import (
     INTERRUPTED,
     Dataset,
@@ -71,7 +71,7 @@ def retrain_model(
     """
     command, console = environment.command(), Console()
     recipe, file = trained_recipe(name), recipe_file(name)
-    version = _version(models, recipe.name, from_version)
+    version = published_version(models, recipe.name, from_version)
     metrics = read_metrics(version)
     if "settings" not in metrics:
         raise SettingRefused(
@@ -119,17 +119,3 @@ def retrain_model(
         raise typer.Exit(1)
     if not publish:
         console.print("nothing was published: add --publish", highlight=False)
-
-
-def _version(models: Path, name: str, number: int | None) -> Path:
-    """The directory of the version to start from."""
-    newest = latest_version(models, name)
-    if newest is None:
-        raise SettingRefused(
-            f"no version of {name} is published under {models}; train one first: "
-            f"python -m training run {name} --publish"
-        )
-    version = newest if number is None else newest.with_name(str(number))
-    if not version.is_dir():
-        raise SettingRefused(f"{name} has no version {number} under {models}; the newest is {newest.name}")
-    return version

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from training.measure.tasks import Deviation, Measured
+from training.measure.decisive import figure, is_error, is_within, name_of, shown
+from training.measure.tasks import Measured
 
 MARGIN = 0.005
 """Default: half a point of accuracy, as between validation and target; of an error, this share of it."""
@@ -28,10 +29,7 @@ class Comparison:
     @property
     def keeps_old(self) -> bool:
         """Whether it is not worse on the old rows by more than the margin."""
-        before, after = figure(self.published_old), figure(self.retrained_old)
-        if is_error(self.published_old):
-            return after <= before * (1 + self.margin) + _ROUNDING
-        return after >= before - self.margin - _ROUNDING
+        return is_within(self.published_old, self.retrained_old, self.margin)
 
     @property
     def learns_new(self) -> bool:
@@ -47,7 +45,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """A sentence with the figures that decided."""
-        name = self.published_old.headline.rpartition(" ")[0]
+        name = name_of(self.published_old)
         allowed = f"the margin of {self.margin:g}" + (" of it" if is_error(self.published_old) else "")
         old = f"on the old rows the {name} went from {shown(self.published_old)} to {shown(self.retrained_old)}"
         new = f"on the new rows the {name} went from {shown(self.published_new)} to {shown(self.retrained_new)}"
@@ -66,21 +64,3 @@ class Comparison:
             "old_validation": {"published": self.published_old.as_json(), "retrained": self.retrained_old.as_json()},
             "new_held_out": {"published": self.published_new.as_json(), "retrained": self.retrained_new.as_json()},
         }
-
-
-_ROUNDING = 1e-9
-
-
-def is_error(measured: Measured) -> bool:
-    """Whether the figure is an error, of which less is better."""
-    return isinstance(measured, Deviation)
-
-
-def figure(measured: Measured) -> float:
-    """The figure that decides: accuracy, or the root mean squared error."""
-    return float(measured.as_json()["rmse" if is_error(measured) else "accuracy"])
-
-
-def shown(measured: Measured) -> str:
-    """The figure without its name."""
-    return measured.headline.rpartition(" ")[2]

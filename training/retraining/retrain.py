@@ -4,7 +4,6 @@ It starts from the published weights and trains on a mix of new and old rows. Th
 new rows that it has not seen, and not worse on the old validation rows.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from app.contract.manifest import verify_manifest
+from app.contract.model_spec import ModelSpec
 from training.data.pipelines import Feed
 from training.datasets.splits import SYNTHETIC, Examples, Splits
-from training.errors import DataUnusable, SettingRefused
+from training.errors import SettingRefused
 from training.export.keras_weights import write_keras_weights
+from training.export.model_export import saved_model_runner
+from training.export.version_predictor import VersionPredictor
 from training.fit.train_network import Trained, train_network
 from training.fit.training_settings import Training
+from training.measure.decisive import name_of, shown
 from training.measure.evaluate import predict
 from training.measure.label_sets import MultiLabel
 from training.measure.several_outputs import SeveralTasks
@@ -26,12 +29,13 @@ from training.measure.tasks import Measured
 from training.overrides import apply_overrides
 from training.recipe.recipe import Recipe
 from training.recipe.recipe_data import read_recipe_data
-from training.retraining.comparison import Comparison, shown
+from training.retraining.comparison import Comparison
 from training.retraining.mixing import Mix, mix
 from training.retraining.new_rows import NewRows, read_new_rows
-from training.retraining.start import PublishedVersion, Start, published_network
+from training.retraining.start import Start, published_network
 from training.runs.directories import CONFIG_FILE, RETRAINED, read_metrics
-from training.runs.record import Phases, Plan, all_settings, config_document, write_json
+from training.runs.published_data import refuse_changed_data
+from training.runs.record import Phases, Plan, config_document, write_json
 from training.runs.run import Outcome, conclude
 from training.sources.duplicates import file_hash
 
@@ -97,7 +101,8 @@ def retrain(request: Request, plan: Plan, *, directory: Path, console: Console) 
         epochs = -(-recipe.fitting.epochs // chosen.passes)
         recipe = apply_overrides(recipe, [f"fitting.batch_size={batch_size}", f"fitting.epochs={epochs}"])
     with phases.phase("comparison"):
-        before = _figures(recipe, PublishedVersion(version), feed, old, chosen)
+        spec = ModelSpec.read(version)
+        before = _figures(recipe, VersionPredictor(spec, saved_model_runner(version, spec)), feed, old, chosen)
     directory.mkdir(parents=True, exist_ok=True)  # only now: a mistake leaves no run behind
     record = {
         "version": f"{version.parent.name}/{version.name}",
@@ -167,34 +172,6 @@ def refuse_kind(recipe: Recipe) -> None:
         )
 
 
-def refuse_changed_data(recipe: Recipe, old: Splits, published: Mapping[str, Any], version: Path) -> None:
-    """Refuse old data that is not what the version was trained on: its validation rows may have been training rows.
-
-    Raises:
-        DataUnusable: it has no validation part, or its files or the settings of its split differ.
-    """
-    if not len(old.validation):
-        raise DataUnusable(
-            f"{recipe.name} has no validation part, so nothing would show what a retrained network forgets; set one in "
-            f"its data, and train and publish it again"
-        )
-    again = f"train and publish it again with `python -m training run {recipe.name} --publish`"
-    before = published["dataset"].get("files_sha256", {})
-    if sorted(before.values()) != sorted(old.files.values()):
-        names = ", ".join(old.files) or old.name
-        raise DataUnusable(
-            f"{names} has changed since version {version.name} was trained on it, so its validation rows may be rows "
-            f"that the version has seen; restore it and give only what is new as --data, or {again}"
-        )
-    now = all_settings(recipe)
-    for path, value in published["settings"].items():
-        if path.startswith("data.") and path in now and now[path] != value:
-            raise DataUnusable(
-                f"{path} is {now[path]!r}, but version {version.name} was trained with {value!r}, so its validation "
-                f"rows may be rows that the version has seen; set it back in the recipe, or {again}"
-            )
-
-
 def tell(console: Console, request: Request, old: Splits, new: NewRows, chosen: Mix) -> None:
     """Print where it starts from, and which rows it trains on."""
     counts = chosen.counts
@@ -213,8 +190,7 @@ def tell(console: Console, request: Request, old: Splits, new: NewRows, chosen: 
 
 def show(console: Console, comparison: Comparison, version: Path) -> None:
     """Print the four figures."""
-    name = comparison.published_old.headline.rpartition(" ")[0]
-    table = Table(name, f"published (version {version.name})", "retrained")
+    table = Table(name_of(comparison.published_old), f"published (version {version.name})", "retrained")
     for rows, before, after in (
         ("old validation rows", comparison.published_old, comparison.retrained_old),
         ("held-out new rows", comparison.published_new, comparison.retrained_new),

@@ -1,6 +1,5 @@
 """The published network, built from the recipe, with the weights of the version, and proved by its answers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,15 @@ import numpy.typing as npt
 
 from app.contract.golden import Golden, magnitude
 from app.contract.model_spec import ModelSpec
-from app.contract.steps import TextPreprocessing
-from app.contract.tensor_spec import TensorSpec
-from app.contract.tokenizer import Tokenizer
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
 from training.errors import WeightsRefused
-from training.export.model_export import keras_runner, saved_model_runner
+from training.export.model_export import keras_runner
 from training.export.saved_weights import adopt_saved_weights
 from training.fit.stages import build_model, finish_model, handed_on, stage_data
 from training.measure.tasks import PROBABILITIES
 from training.recipe.recipe import Recipe
+from training.runs.published_data import check_inputs
 
 TOLERANCE = 1e-4
 """Largest difference from the published answers, of the largest one: the rounding of other batch sizes is 1e-6."""
@@ -58,7 +55,7 @@ def published_network(recipe: Recipe, feed: Feed, splits: Splits, version: Path)
         WeightsRefused: the network has other inputs, layers or shapes than the version, or gives other answers.
     """
     spec = ModelSpec.read(version)
-    _check_inputs(recipe, feed, spec, version)
+    check_inputs(recipe, feed, spec, version)
     classes = splits.classes
     # The values do not count: they are replaced. The layers of the finished network are built from them.
     inherited: dict[str, list[Any]] = {}
@@ -72,55 +69,6 @@ def published_network(recipe: Recipe, feed: Feed, splits: Splits, version: Path)
     adopt_saved_weights(finished, spec, version)
     _check_answers(recipe, finished, spec, version)
     return Start(trained=trained, finished=finished)
-
-
-class PublishedVersion:
-    """A version as something that predicts, like a Keras model: its own SavedModel, with all that was published.
-
-    Args:
-        version: directory.
-    """
-
-    def __init__(self, version: Path) -> None:
-        self._spec = ModelSpec.read(version)
-        self._run = saved_model_runner(version, self._spec)
-
-    def predict(self, dataset: Any, verbose: int = 0) -> Array:
-        """The first output for all batches of a tf.data.Dataset of (inputs, targets): (rows, *shape)."""
-        return np.concatenate([self._answer(inputs) for inputs, _ in dataset])
-
-    def _answer(self, inputs: Any) -> Array:
-        tensors = inputs if isinstance(inputs, Mapping) else {self._spec.inputs[0].name: inputs}
-        arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
-        return self._run(arrays)[self._spec.outputs[0].name]
-
-
-def _check_inputs(recipe: Recipe, feed: Feed, spec: ModelSpec, version: Path) -> None:
-    """Refuse a recipe whose pipeline makes other inputs than those of the version."""
-    mine, theirs = ([_in_words(tensor) for tensor in tensors] for tensors in (feed.inputs, spec.inputs))
-    found, wanted = ", ".join(mine), ", ".join(theirs)
-    step = spec.preprocessing
-    if feed.inputs == spec.inputs and feed.preprocessing != step:
-        found, wanted = "the steps of its pipeline", "those in model.json"
-    elif feed.inputs == spec.inputs:
-        if not feed.tokenizer or not isinstance(step, TextPreprocessing):
-            return
-        words = Tokenizer.read(
-            version / step.vocabulary, max_length=step.max_length, keep=step.keep, scheme=step.scheme
-        )
-        if words.tokens == feed.tokenizer.tokens:
-            return
-        found, wanted = "a vocabulary of its training data", "the one in vocabulary.txt"
-    raise WeightsRefused(
-        f"{recipe.name} makes other inputs than version {version.name} takes: {found}, not {wanted}; use the "
-        "recipe and the data that the version was trained with"
-    )
-
-
-def _in_words(tensor: TensorSpec) -> str:
-    largest = "" if tensor.maximum is None else f" up to {tensor.maximum:g}"
-    gaps = "" if tensor.finite else " with gaps"
-    return f"{tensor.name!r} {tensor.dtype} {tensor.shape}{largest}{gaps}"
 
 
 def _check_answers(recipe: Recipe, model: Any, spec: ModelSpec, version: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.errors import RunNotFound
+from training.errors import RunNotFound, SettingRefused
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.json"
@@ -15,6 +15,8 @@ BASELINE_FILE = "baseline.json"
 CARD_FILE = "card.md"
 RETRAINED = "retrained"
 """Member of config.json and metrics.json of a run of ``training retrain``, which does not continue."""
+QUANTIZED = "quantized"
+"""Member of metrics.json of a version of ``training quantize``."""
 
 
 def new_directory(root: Path, name: str, identifier: str | None) -> Path:
@@ -68,6 +70,25 @@ def read_metrics(directory: Path) -> dict[str, Any]:
 
 
 def latest_version(models: Path, name: str) -> Path | None:
-    """Directory of the highest published version of a model; None without one."""
+    """Directory of the highest published version of a model that is no quantised form of another; None without one."""
     versions = [path for path in (models / name).glob("*") if path.name.isdecimal() and path.is_dir()]
-    return max(versions, key=lambda path: (int(path.name), -len(path.name)), default=None)
+    versions.sort(key=lambda path: (int(path.name), -len(path.name)), reverse=True)
+    return next((version for version in versions if QUANTIZED not in read_metrics(version)), None)
+
+
+def published_version(models: Path, name: str, number: int | None) -> Path:
+    """Directory of a published version, by default the one of ``latest_version``.
+
+    Raises:
+        SettingRefused: there is none, or not that one.
+    """
+    newest = latest_version(models, name)
+    if newest is None:
+        raise SettingRefused(
+            f"no version of {name} is published under {models}; train one first: "
+            f"python -m training run {name} --publish"
+        )
+    version = newest if number is None else newest.with_name(str(number))
+    if not version.is_dir():
+        raise SettingRefused(f"{name} has no version {number} under {models}; the newest is {newest.name}")
+    return version

@@ -107,7 +107,8 @@ def model_spec(recipe: Recipe, feed: Feed, splits: Splits, model: Any) -> ModelS
     """The recipe's model.json."""
     from training.export.model_export import OPSET, framework_versions
 
-    shapes = zip(model.output_names, model.outputs, strict=True)
+    # A temperature in a layer of its own gives the output another name than the network had (``check_names``).
+    shapes = zip(recipe.task.activations, model.outputs, strict=True)
     lengths = {name: int(output.shape[-1]) for name, output in shapes}
     return ModelSpec(
         name=recipe.name,

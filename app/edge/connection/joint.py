@@ -55,6 +55,11 @@ class JointProtocol(InferenceProtocol):
         # Of the request before, which the next one nearly always has too.
         self._known: KnownHead | None = None
 
+    def connection_made(self, transport: Any) -> None:
+        """See ``GuardedProtocol``."""
+        super().connection_made(transport)
+        self._dispatch.arrivals.note()
+
     def _read(self, data: bytes) -> None:
         """Answer a plain request with a known head, or parse the bytes."""
         if self._awaited is not None:

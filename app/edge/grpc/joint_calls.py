@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from grpc.aio import ServicerContext
 
 from app.edge.grpc import inference_pb2 as pb
-from app.edge.grpc.arrivals import Arrivals
 from app.edge.grpc.calls import Refusal
 from app.edge.grpc.plain_messages import KnownMessages, PlainMessage
+from app.edge.joint.arrivals import Arrivals
 from app.edge.joint.joining import Joining
 from app.edge.observer import RequestObserver
 from app.edge.respond import Header, Reply
@@ -102,7 +102,7 @@ class JointCalls:
         self, *, observer: RequestObserver, registry: Registry, begin: Begin, infer: Infer, clock: Clock
     ) -> None:
         self._arrivals = Arrivals(clock)
-        self._joining = Joining(observer=observer, clock=clock, later=self._arrivals.then)
+        self._joining = Joining(observer=observer, arrivals=self._arrivals, clock=clock)
         self._registry = registry
         self._begin = begin
         self._infer = infer

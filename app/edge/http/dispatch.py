@@ -14,6 +14,7 @@ from app.edge.http.compression import accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
 from app.edge.http.text_answers import TextAnswers
+from app.edge.joint.arrivals import Arrivals
 from app.edge.joint.joining import Joining
 from app.edge.observer import RequestObserver
 from app.edge.respond import (
@@ -71,7 +72,8 @@ class Dispatch(Answering[HttpRequest, Reply]):
         self._limits = limits
         self._bodies = decoding
         self.refusals = EarlyRefusals(registry=registry, observer=observer, clock=clock)
-        self.joining = Joining(observer=observer, clock=clock)
+        self.arrivals = Arrivals(clock)
+        self.joining = Joining(observer=observer, arrivals=self.arrivals, clock=clock)
         self._watch = DisconnectWatch()
         self._texts = TextAnswers(decoding=decoding, watch=self._watch, recorded=self.recorded_text, clock=clock)
 

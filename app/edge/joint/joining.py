@@ -15,6 +15,7 @@ from functools import partial
 from app.batching.work import DEFAULT_OPTIONS, Answer, Awaited, Prediction, Timings
 from app.edge.answering import log_refusal
 from app.edge.call import Route
+from app.edge.joint.arrivals import Arrivals
 from app.edge.joint.request import JointRequest, Plain
 from app.edge.joint.row_forms import RowForm, Rows
 from app.edge.observer import RequestObserver
@@ -39,15 +40,13 @@ class Joining:
     Args:
         observer: records every request.
         clock: monotonic seconds.
-        later: calls a function when the requests that are joined have arrived; None: in the next turn of the loop.
+        arrivals: tells when the requests that are joined have arrived.
     """
 
-    def __init__(
-        self, *, observer: RequestObserver, clock: Clock, later: Callable[[Callable[[], None]], object] | None = None
-    ) -> None:
+    def __init__(self, *, observer: RequestObserver, arrivals: Arrivals, clock: Clock) -> None:
         self._observer = observer
         self._clock = clock
-        self._later = later
+        self._arrivals = arrivals
         self._open: dict[RowForm, JointRequest] = {}
 
     def add(self, plain: Plain, rows: Rows, form: RowForm, model: LoadedModel, route: Route) -> None:
@@ -70,10 +69,7 @@ class Joining:
             joint = None
         if joint is None:
             joint = self._open[form] = JointRequest(form, model, route, self._record)
-            if self._later is None:
-                model.batcher.loop.call_soon(self._begin, joint)
-            else:
-                self._later(partial(self._begin, joint))
+            self._arrivals.then(partial(self._begin, joint), model.batcher.loop)
         plain.joint = joint
         joint.waiting.append(plain)
         joint.parts.append(part)

@@ -44,6 +44,7 @@ class ModelProcess:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, places)),
             "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_USE_LEGACY_KERAS": "1",  # a SavedModel needs no Keras; TensorFlow imports Keras 3 for a second
             "CUDA_VISIBLE_DEVICES": "-1",
         }
 

@@ -4,12 +4,14 @@
 """
 
 import json
+import math
 import os
 import select
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Protocol
@@ -21,6 +23,8 @@ _START_TIMEOUT_S = 120.0
 _FORK_TIMEOUT_S = 5.0
 IDLE_S = 60.0
 """A template without forks ends after so many seconds: it keeps the memory of its library."""
+RETRY_S = 600.0
+"""Seconds until a template that could not fork is tried again: its machine may have been short of memory."""
 _TOLD_TIMEOUT_S = 1.0
 _UNKNOWN_CODE = 255
 
@@ -116,12 +120,13 @@ class ProcessTemplate:
     Args:
         command: of the process, which calls ``serve_forks``.
         idle_s: see ``IDLE_S``.
+        retry_s: see ``RETRY_S``.
     """
 
-    def __init__(self, command: Sequence[str], *, idle_s: float = IDLE_S) -> None:
-        self._command, self._idle_s = command, idle_s
+    def __init__(self, command: Sequence[str], *, idle_s: float = IDLE_S, retry_s: float = RETRY_S) -> None:
+        self._command, self._idle_s, self._retry_s = command, idle_s, retry_s
         self._forks = 0
-        self._can_fork = hasattr(os, "pidfd_open")
+        self._tried_from = 0.0 if hasattr(os, "pidfd_open") else math.inf  # monotonic seconds
         self._lock = threading.Lock()
         self._owner = 0
         self._control: socket.socket | None = None
@@ -140,7 +145,7 @@ class ProcessTemplate:
             lifeline: see ``worker_loop``.
             environment: of the template, if this starts it.
         """
-        if not self._can_fork:
+        if time.monotonic() < self._tried_from:
             return None
         error, their_error = os.pipe()
         status, their_status = os.pipe()
@@ -179,7 +184,7 @@ class ProcessTemplate:
             raise
         if pid == FAILED:
             self._end()
-            self._can_fork = False
+            self._tried_from = time.monotonic() + self._retry_s
             raise OSError("the template has threads, or cannot fork")
         return pid, process[0]
 

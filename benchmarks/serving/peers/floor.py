@@ -6,7 +6,6 @@
 from functools import cache
 from typing import Any
 
-import uvicorn
 from network import port
 
 
@@ -32,6 +31,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 if __name__ == "__main__":
+    import uvicorn  # other servers run the application, too
+
     uvicorn.run(
         app, port=port(), loop="uvloop", http="httptools", lifespan="off", access_log=False, log_level="warning"
     )

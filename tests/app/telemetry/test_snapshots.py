@@ -93,6 +93,20 @@ def test_of_a_process_that_has_ended_only_counters_stay():
     assert 'atelier_hung_batches_total{model="m",version="1"} 21.0' in text
 
 
+def test_the_service_is_ready_if_a_worker_is():
+    def ready(*workers):
+        merged = Metrics()
+        for is_ready, has_ended in workers:
+            one = Metrics()
+            one.is_ready = lambda is_ready=is_ready: is_ready
+            merged.merge(over_the_wire(one.snapshot()), ended=has_ended)
+        return "atelier_ready 1.0" in generate_latest(merged).decode()
+
+    assert ready((False, False), (True, False))
+    assert not ready((False, False))
+    assert not ready((True, True), (False, False))  # the one that was ready has ended
+
+
 def test_different_states_of_workers_are_all_reported():
     merged = Metrics()
     for state in (State.LOADING, State.READY):

@@ -2,22 +2,19 @@
 
 import csv
 import json
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
 
+from tests.support.forked_training import ForkedTraining
 from tests.training.tiny import build_images, image_recipe
 from training.errors import SettingRefused
 from training.fit.distribution import Distribution, read_cluster, refuse_together
 from training.recipe.fitting import Fitting, Optimizer
 from training.recipe.recipe import Stage
 
-ROOT = Path(__file__).parents[3]
 RECIPE = """
 from tests.training.tiny import *
 RECIPE = image_recipe(epochs=3, target=0.1, optimizer=Optimizer(name="sgd", learning_rate=0.003))
@@ -59,21 +56,15 @@ def alone(command, tmp_path):
 
 
 def started(tmp_path, start, *arguments, **environment):
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.Popen(
-        [sys.executable, *start, "run", "tiny_images.py", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, **hidden, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return ForkedTraining([*start, "run", "tiny_images.py", *arguments], cwd=tmp_path, variables=environment)
 
 
 def test_two_devices_give_the_curve_of_one(alone, tmp_path):
-    with started(tmp_path, ["-c", TWO_DEVICES], "--strategy", "mirrored", "--run-id", "two", "--publish") as process:
-        out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    script = tmp_path / "two_devices.py"
+    script.write_text(TWO_DEVICES)
+    with started(tmp_path, [script], "--strategy", "mirrored", "--run-id", "two", "--publish") as process:
+        out = process.stdout.read()
+        assert process.wait(120) == 0, out
     assert as_numbers(tmp_path / "runs/tiny-images/two") == alone
     assert "published: models/tiny-images/1" in out
 
@@ -90,28 +81,26 @@ def free_ports(count):
 
 def test_two_workers_give_the_curve_of_one_process_and_only_the_chief_writes_files(alone, tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    processes = [
-        started(
-            tmp_path,
-            ["-m", "training"],
-            *("--strategy", "multi-worker", "--run-id", f"worker-{index}"),
-            TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
-            TMPDIR=str(tmp_path),
-        )
-        for index in (0, 1)
-    ]
-    try:
-        said = [process.communicate(timeout=180) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in processes] == [0, 0], said
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(
+                started(
+                    tmp_path,
+                    ["-m", "training"],
+                    *("--strategy", "multi-worker", "--run-id", f"worker-{index}"),
+                    TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}),
+                    TMPDIR=str(tmp_path),
+                )
+            )
+            for index in (0, 1)
+        ]
+        said = [process.stdout.read() for process in processes]
+        assert [process.wait(30) for process in processes] == [0, 0], said
     assert as_numbers(tmp_path / "runs/tiny-images/worker-0") == alone
     assert not (tmp_path / "runs/tiny-images/worker-1").exists()
     assert not list(tmp_path.glob("atelier-worker-*"))
-    assert "worker 1 trains; worker 0 writes all files" in said[1][0]
-    assert "report: runs/tiny-images/worker-0/report.html" in said[0][0]
+    assert "worker 1 trains; worker 0 writes all files" in said[1]
+    assert "report: runs/tiny-images/worker-0/report.html" in said[0]
 
 
 WORKERS = '"cluster": {"worker": ["a:1", "b:2"]}'

@@ -1,10 +1,7 @@
 import csv
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.forked_training import ForkedTraining
 from tests.training.tiny import build_bag, image_recipe, text_recipe, train
 from training.errors import SettingRefused, TrainingDiverged
 from training.fit.callbacks import AveragedWeights
@@ -249,17 +247,16 @@ def interrupted_recipe():
 
 def test_a_killed_run_continues_where_it_was(tmp_path, console):
     directory = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(directory)], cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL
-    )
-    state = directory / "state.json"
-    deadline = time.monotonic() + 60
-    while not (state.exists() and json.loads(state.read_text())["epoch"] >= 2):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    state, script = directory / "state.json", tmp_path / "start.py"
+    script.write_text(KILLED)
+    with ForkedTraining([script, directory], cwd=tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while not (state.exists() and json.loads(state.read_text())["epoch"] >= 2):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     before = json.loads(state.read_text())
     assert not before["finished"]
 

@@ -1,18 +1,15 @@
 import dataclasses
 import json
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from tests.support.forked_training import ForkedTraining
 from tests.support.processes import children, is_running
 from tests.training.tiny import image_recipe, train
 from training.errors import StageDied, TrainingDiverged
@@ -55,9 +52,21 @@ def weights(directory: Path) -> list[np.ndarray]:
     return read_weights(directory / "first" / "weights.npz") + read_weights(directory / "weights.npz")
 
 
-def test_a_parallel_stage_learns_the_same_bits_as_a_sequential_one(tmp_path, console):
-    after = train(pair(in_parallel=False), tmp_path / "after", console)
+def test_the_command_after_one_whose_stage_was_killed_learns_the_same_bits_as_a_sequential_one(tmp_path, console):
     recipe = pair(in_parallel=True)
+
+    def kill() -> None:
+        while not (stages := multiprocessing.active_children()):
+            time.sleep(0.01)
+        stages[0].kill()
+
+    killer = Thread(target=kill)
+    killer.start()
+    with pytest.raises(StageDied, match=r"stage first: its process ended with exit code -9.*--resume"):
+        train(recipe, tmp_path / "at once", console)
+    killer.join()
+
+    after = train(pair(in_parallel=False), tmp_path / "after", console)
     at_once = train(recipe, tmp_path / "at once", console)
     for one, other in zip(weights(tmp_path / "after"), weights(tmp_path / "at once"), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -81,23 +90,8 @@ def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     assert multiprocessing.active_children() == []
 
 
-def test_a_stage_whose_process_is_killed_ends_the_run_with_a_sentence(tmp_path, console):
-    def kill() -> None:
-        while not (stages := multiprocessing.active_children()):
-            time.sleep(0.01)
-        stages[0].kill()
-
-    killer = Thread(target=kill)
-    killer.start()
-    with pytest.raises(StageDied, match=r"stage first: its process ended with exit code -9.*--resume"):
-        train(pair(in_parallel=True), tmp_path, console)
-    killer.join()
-    train(pair(in_parallel=True), tmp_path, console)
-    assert (tmp_path / "first" / "weights.npz").is_file()
-
-
-STARTED = """
-import signal
+EPOCHS = 20
+STARTED = f"""
 import sys
 from pathlib import Path
 from rich.console import Console
@@ -105,50 +99,57 @@ from tests.training.fit.test_parallel_stages import pair
 from tests.training.tiny import train
 from training.environment import quiet_tensorflow
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     quiet_tensorflow()
-    train(pair(in_parallel=True, epochs=40), Path(sys.argv[1]), Console())
+    train(pair(in_parallel=True, epochs={EPOCHS}), Path(sys.argv[1]), Console(width=200))
 """
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("undisturbed")
-    train(pair(in_parallel=False, epochs=40), directory, Console(quiet=True))
-    return weights(directory)
+def end(how: signal.Signals, script: Path, directory: Path) -> str:
+    """Start the training, end it while both networks learn, and return what it has printed.
+
+    None of its processes outlives it.
+    """
+    with ForkedTraining([script, directory], cwd=directory.parent) as process:
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("first: ") and all(state.exists() for state in states(directory)):
+                break
+        started = children(process.pid)
+        assert started, printed
+        process.send_signal(how)
+        assert process.wait(30) is not None
+        deadline = time.monotonic() + 30
+        while any(is_running(child) for child in started):
+            assert time.monotonic() < deadline, "a process outlives the command"
+            time.sleep(0.02)
+        return printed
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_both_trainings_end_with_the_command_and_continue_where_they_were(how, undisturbed, tmp_path, console):
-    root = Path(__file__).parents[3]
-    script = tmp_path / "start.py"
-    script.write_text(STARTED)
-    directory = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, script, directory],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    states = [directory / "state.json", directory / "first" / "state.json"]
-    deadline = time.monotonic() + 90
-    while not all(state.exists() for state in states):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    started = children(process.pid)
-    assert started
-    process.send_signal(how)
-    process.wait(30)
-    deadline = time.monotonic() + 30
-    while any(is_running(child) for child in started):
-        assert time.monotonic() < deadline, "a process outlives the command"
-        time.sleep(0.02)
-    before = [json.loads(state.read_text())["epoch"] for state in states]
+def states(directory: Path) -> list[Path]:
+    return [directory / "state.json", directory / "first" / "state.json"]
 
-    train(pair(in_parallel=True, epochs=40), directory, console)
-    printed = console.file.getvalue()
+
+def assert_continued(printed: str, before: list[int]) -> None:
     for epoch, prefix in zip(before, ("", "first: "), strict=True):
-        assert epoch == 40 or f"{prefix}resuming after epoch {epoch} of 40" in printed
-    for one, other in zip(weights(directory), undisturbed, strict=True):
+        assert epoch == EPOCHS or f"{prefix}resuming after epoch {epoch} of {EPOCHS}" in printed
+
+
+def test_both_trainings_end_with_the_command_and_continue_where_they_were(tmp_path, console):
+    script, directory = tmp_path / "start.py", tmp_path / "run"
+    script.write_text(STARTED)
+
+    def epochs() -> list[int]:
+        return [json.loads(state.read_text())["epoch"] for state in states(directory)]
+
+    end(signal.SIGINT, script, directory)
+    interrupted = epochs()
+    assert_continued(end(signal.SIGKILL, script, directory), interrupted)
+    killed = epochs()
+    train(pair(in_parallel=True, epochs=EPOCHS), directory, console)
+    assert_continued(console.file.getvalue(), killed)
+
+    undisturbed = tmp_path / "undisturbed"
+    train(pair(in_parallel=False, epochs=EPOCHS), undisturbed, console)
+    for one, other in zip(weights(directory), weights(undisturbed), strict=True):
         np.testing.assert_array_equal(one, other)

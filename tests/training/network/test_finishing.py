@@ -9,6 +9,7 @@ from tests.training.tiny import image_recipe
 from training.export.model_export import export_onnx, onnx_runner
 from training.fit.fit import fit
 from training.network.finishing import mean_over_mirror
+from training.network.temperature_scaling import head_of
 from training.recipe.recipe import OUTPUT_NAME
 from training.runs.publishing import model_spec
 
@@ -45,3 +46,15 @@ def test_it_is_exported_to_onnx_unchanged(finished, tmp_path):
     pixels = images()
     answer = onnx_runner(path, spec)({"pixels": pixels})[OUTPUT_NAME]
     np.testing.assert_allclose(answer, model(pixels).numpy(), atol=1e-5)
+
+
+def test_the_version_of_a_network_with_a_temperature_behind_its_end_keeps_the_name_of_its_output(finished, tmp_path):
+    recipe, feed, splits, model = finished
+    divided = head_of(model).divided(2.0)
+    spec = model_spec(recipe, feed, splits, divided)
+    assert [(tensor.name, tensor.shape) for tensor in spec.outputs] == [(OUTPUT_NAME, (2,))]
+    export_onnx(divided, spec, tmp_path / "model.onnx")
+    pixels = images()
+    roots = np.sqrt(model(pixels).numpy())
+    answer = onnx_runner(tmp_path / "model.onnx", spec)({"pixels": pixels})[OUTPUT_NAME]
+    np.testing.assert_allclose(answer, roots / roots.sum(axis=1, keepdims=True), atol=1e-5)

@@ -52,6 +52,7 @@ def test_a_recipe_trains_on_its_synthetic_data(name, tmp_path, console):
     small = ["data.synthetic_count=128", "fitting.epochs=1", "fitting.batch_size=64"]
     if name == "imdb-sentiment-lstm":
         small += ["network.bidirectional=false", "network.units=4"]
+        small += ["network.places.pairs=97", "pipeline.max_length=24"]
     for stage in recipe.stages:
         small += [f"stages.{stage.name}.fitting.epochs=1", f"stages.{stage.name}.fitting.batch_size=64"]
     recipe = apply_overrides(recipe, small)
@@ -83,3 +84,20 @@ def test_the_review_classifier_s_embeddings_start_with_the_scores_of_single_word
     assert after[2:, 0].std() == pytest.approx(recipe.network.word_deviation, rel=0.01)
     assert (np.sign(after[2:, 0]) == np.sign(weights[2:, 0])).all()
     assert not model.get_layer(EMBEDDING).trainable
+
+
+def test_the_review_classifier_adds_the_scores_of_words_and_pairs_to_a_share_of_the_lstm():
+    from training.network.ngrams import FACTORS, RATIOS
+
+    recipe = apply_overrides(load_recipe("imdb-sentiment-lstm"), ["network.places.pairs=7", "network.score_limit=1.27"])
+    signature = signature_of(recipe)[0]
+    model = recipe.build(recipe.network, signature)
+    scores = np.zeros((20_007, 1), np.float32)
+    scores[[5, 6_000], 0] = 0.5, -0.2
+    inherited = {RATIOS: [scores], FACTORS: [np.full_like(scores, 2.0)]}
+    finished = recipe.finish(recipe.network, model, signature, inherited)
+    rows = np.array([[5, 6_000, 5, 0], [7, 6_001, 1, 0]], np.int32)  # 6000 and above are in no pair
+    lstm, answer = np.log(model(rows).numpy()), np.log(finished(rows).numpy())
+    sums = np.array([2 * 0.5 - 2 * 0.2, 0.0])
+    expected = 0.2 * (lstm[:, 1] - lstm[:, 0]) + sums
+    np.testing.assert_allclose(answer[:, 1] - answer[:, 0], expected, atol=1e-5)  # float32 softmax

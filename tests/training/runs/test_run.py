@@ -1,12 +1,13 @@
 import json
 
 import pytest
+from rich.console import Console
 
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ModelSpec
 from tests.training.pages import Page
-from tests.training.tiny import image_recipe, text_recipe
+from tests.training.tiny import build_bag, image_recipe, text_recipe
 from training.errors import RunNotFound, SettingRefused
 from training.recipe.fitting import Fitting
 from training.recipe.recipe import Targets
@@ -26,12 +27,19 @@ def test_a_batch_larger_than_the_training_part_is_refused_before_anything_is_wri
     assert not (tmp_path / "run").exists()
 
 
-def test_a_published_version_carries_the_contract_the_figures_and_the_card(tmp_path, console):
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The recipe, the directory of a run and of its models, and the outcome of the run."""
+    place = tmp_path_factory.mktemp("published")
     recipe = image_recipe(epochs=6)
-    plan = Plan(overrides=("fitting.epochs=6",), repository=tmp_path / "models", command="python -m training run tiny")
-    outcome = run(recipe, plan, directory=tmp_path / "run", console=console)
+    plan = Plan(overrides=("fitting.epochs=6",), repository=place / "models", command="python -m training run tiny")
+    return recipe, place, run(recipe, plan, directory=place / "run", console=Console(quiet=True))
+
+
+def test_a_published_version_carries_the_contract_the_figures_and_the_card(published):
+    recipe, place, outcome = published
     version = outcome.version
-    assert version == tmp_path / "models" / "tiny-images" / "1"
+    assert version == place / "models" / "tiny-images" / "1"
     verify_manifest(version)
     spec = ModelSpec.read(version)
     assert spec.postprocessing.labels == ("dark", "bright")
@@ -57,22 +65,21 @@ def test_a_published_version_carries_the_contract_the_figures_and_the_card(tmp_p
     assert recipe.data.test_reads == [1]
 
 
-def test_a_second_run_adds_the_next_version(tmp_path, console):
-    plan = Plan(dataset="synthetic", repository=tmp_path / "models")
-    recipe = image_recipe(epochs=1)
-    versions = [run(recipe, plan, directory=tmp_path / name, console=console).version for name in ("a", "b")]
-    assert [version.name for version in versions] == ["1", "2"]
+def test_a_second_run_adds_the_next_version(published, tmp_path, console):
+    _, place, first = published
+    second = run(image_recipe(epochs=1), Plan(repository=place / "models"), directory=tmp_path, console=console)
+    assert [first.version.name, second.version.name] == ["1", "2"]
 
 
 def test_a_text_model_is_published_with_the_vocabulary_of_its_training_part(tmp_path, console):
     plan = Plan(dataset="synthetic", repository=tmp_path / "models")
-    version = run(text_recipe(), plan, directory=tmp_path / "run", console=console).version
+    version = run(text_recipe(build=build_bag), plan, directory=tmp_path / "run", console=console).version
     words = (version / "vocabulary.txt").read_text().split()
     assert set(words) == {"a", "the", "bad", "dull", "poor", "good", "fine", "great"}
     assert ModelSpec.read(version).inputs[0].maximum == len(words) + 1
 
 
-def test_below_the_target_the_test_set_is_not_touched(tmp_path, console):
+def test_below_the_target_the_test_set_is_not_touched_but_by_force_which_is_reported(tmp_path, console):
     recipe = image_recipe(epochs=1, target=0.999)
     plan = Plan(test=True, repository=tmp_path / "models")
     outcome = run(recipe, plan, directory=tmp_path / "run", console=console)
@@ -83,6 +90,11 @@ def test_below_the_target_the_test_set_is_not_touched(tmp_path, console):
     assert "is below 1.0040" in outcome.gate
     assert read(tmp_path / "run" / "metrics.json")["test"] is None
 
+    forced = run(recipe, Plan(test=True, force=True), directory=tmp_path / "run", console=console)
+    assert recipe.data.test_reads == [1]
+    assert "tested anyway, by --force" in read(tmp_path / "run" / "metrics.json")["gate"]
+    assert forced.test.rows == 40
+
 
 def test_more_parameters_than_the_target_are_reported(tmp_path, console):
     recipe = image_recipe(epochs=1, targets=Targets(test_accuracy=0.5, parameters=500, minutes=1))
@@ -91,23 +103,10 @@ def test_more_parameters_than_the_target_are_reported(tmp_path, console):
     assert "minutes are more" not in console.file.getvalue()
 
 
-def test_force_tests_below_the_target_and_reports_it(tmp_path, console):
-    recipe = image_recipe(epochs=1, target=0.999)
-    outcome = run(recipe, Plan(test=True, force=True), directory=tmp_path, console=console)
-    assert recipe.data.test_reads == [1]
-    assert "tested anyway, by --force" in read(tmp_path / "metrics.json")["gate"]
-    assert outcome.test.rows == 40
-
-
-def test_without_test_or_publish_the_test_set_is_not_touched(tmp_path, console):
+def test_without_test_or_publish_the_test_set_is_not_touched_and_a_run_is_tested_later_once(tmp_path, console):
     recipe = image_recipe(epochs=6)
     run(recipe, Plan(), directory=tmp_path, console=console)
     assert recipe.data.test_reads == []
-
-
-def test_a_trained_run_can_be_tested_later_and_is_tested_once(tmp_path, console):
-    recipe = image_recipe(epochs=6)
-    run(recipe, Plan(), directory=tmp_path, console=console)
     first = run(recipe, Plan(test=True), directory=tmp_path, console=console)
     again = run(recipe, Plan(test=True), directory=tmp_path, console=console)
     assert recipe.data.test_reads == [1]
@@ -115,22 +114,21 @@ def test_a_trained_run_can_be_tested_later_and_is_tested_once(tmp_path, console)
     assert console.file.getvalue().count("epoch   6/6") == 1
 
 
-def test_a_run_reports_in_its_directory(tmp_path, console):
-    run(image_recipe(epochs=1), Plan(), directory=tmp_path, console=console)
+def test_a_run_reports_in_its_directory(published):
+    directory = published[1] / "run"
     for name in ("curves.png", "confusion.png", "calibration.png"):
-        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    page = Page(tmp_path / "report.html")
+        assert (directory / name).read_bytes().startswith(b"\x89PNG")
+    page = Page(directory / "report.html")
     drawn = ["Training", "Confusion matrix", "ROC curve", "Calibration"]
     assert [name.partition(",")[0] for name, _ in page.images][:4] == drawn
     assert page.row("classes", "dark")[3].isdecimal()
-    config = read(tmp_path / "config.json")
+    config = read(directory / "config.json")
     assert config["recipe"] == "tiny-images"
     assert config["settings"]["fitting.seed"] == 0
 
 
-def test_a_run_s_weights_can_be_validated_again(tmp_path, console):
-    recipe = image_recipe(epochs=2)
-    outcome = run(recipe, Plan(), directory=tmp_path, console=console)
-    assert validate(recipe, "real", directory=tmp_path) == outcome.validation
+def test_a_run_s_weights_can_be_validated_again(published, tmp_path):
+    recipe, place, outcome = published
+    assert validate(recipe, "real", directory=place / "run") == outcome.validation
     with pytest.raises(RunNotFound, match=r"has no weights\.npz"):
         validate(recipe, "real", directory=tmp_path / "elsewhere")

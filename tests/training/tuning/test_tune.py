@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.support.forked_training import ForkedTraining
+
 RECIPE = """
 from tests.training.tiny import *
 from training.recipe.search import Choices, Range
@@ -126,15 +124,8 @@ def test_a_trial_that_is_worse_than_half_of_the_others_is_pruned(tiny, command, 
 
 def stopped(tmp_path, line, sent):
     """Start the study in a process of its own, and stop it at a line of its output; exit code and the rest."""
-    begun = [sys.executable, "-m", "training", "tune", "tiny_images.py", "--trials", "2"]
-    with subprocess.Popen(
-        begun,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    ) as process:
+    begun = ["-m", "training", "tune", "tiny_images.py", "--trials", "2"]
+    with ForkedTraining(begun, cwd=tmp_path) as process:
         for said in process.stdout:
             if said.startswith(line):
                 process.send_signal(sent)

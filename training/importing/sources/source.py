@@ -14,6 +14,7 @@ from training.export.converting import convert, signature_of, write_onnx
 from training.export.model_export import OPSET
 from training.export.saved_model import write_saved_model
 from training.importing.entrance import Entrance
+from training.recurrent_on_cpu import traced_for_gpus_too
 
 _LONGEST_REASON = 400
 
@@ -86,17 +87,18 @@ class TensorFlowSource(Source):
 
     def write_saved_model(self, spec: ModelSpec, entrance: Entrance | None, directory: Path) -> None:
         """See ``Source``."""
-        function = self.traced(spec, entrance, device=None)
-        *first, last = self.kept(function)
-        for keep in first:
+        with traced_for_gpus_too():
+            function = self.traced(spec, entrance, device=None)
+            *first, last = self.kept(function)
+            for keep in first:
+                try:
+                    return write_saved_model(function, directory, keep=keep)
+                except AssertionError:  # it reads a table, too
+                    continue
             try:
-                return write_saved_model(function, directory, keep=keep)
-            except AssertionError:  # it reads a table, too
-                continue
-        try:
-            return write_saved_model(function, directory, keep=last)
-        except (AssertionError, ValueError, TypeError) as error:
-            raise SourceRefused(f"TensorFlow cannot save it: {in_short(error)}") from error
+                return write_saved_model(function, directory, keep=last)
+            except (AssertionError, ValueError, TypeError) as error:
+                raise SourceRefused(f"TensorFlow cannot save it: {in_short(error)}") from error
 
     def write_onnx(self, spec: ModelSpec, entrance: Entrance | None, path: Path) -> None:
         """See ``Source``."""

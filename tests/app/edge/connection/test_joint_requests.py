@@ -347,6 +347,32 @@ def test_of_requests_that_do_not_fit_the_queue_together_as_many_as_fit_are_answe
     run(tmp_path, act)
 
 
+def test_requests_over_new_connections_are_answered_together(models, monkeypatch):
+    """The loop accepts one connection in each of its turns."""
+    monkeypatch.setattr("app.edge.joint.arrivals._MOST_WAIT_S", 0.05)
+
+    async def act(app, port):
+        sent = message(BRIGHTNESS, bytes(SIDE * SIDE), OCTETS, more={"Connection": "close"})
+
+        async def ask():
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            reply = await reader.read()
+            writer.close()
+            return without_changes(reply)
+
+        for _ in range(3):
+            await ask()
+        sizes = joined(app)
+        replies = await asyncio.gather(*(ask() for _ in range(24)))
+        assert {code for code, _, _ in replies} == {b"200"}
+        assert len({body for _, _, body in replies}) == 1
+        assert sum(sizes) == 24
+        assert len(sizes) <= 12
+
+    run(models, act)
+
+
 def test_requests_with_several_instances_are_computed_together_as_far_as_they_fit_a_batch(models):
     async def act(app, port):
         lines = [Client(port, random.Random(0)) for _ in range(12)]

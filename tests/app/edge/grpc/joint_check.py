@@ -214,8 +214,8 @@ def counted(app):
 @pytest.mark.parametrize("seed", range(3))
 def test_calls_of_all_kinds_at_once_get_the_replies_that_each_gets_by_itself(models, joined, monkeypatch, seed):
     # However late the threads of gRPC pass on a call: every call waits as long as it may.
-    monkeypatch.setattr("app.edge.grpc.arrivals._QUIET_TURNS", 1_000_000)
-    monkeypatch.setattr("app.edge.grpc.arrivals._MOST_WAIT_S", 0.01)
+    monkeypatch.setattr("app.edge.joint.arrivals._QUIET_TURNS", 1_000_000)
+    monkeypatch.setattr("app.edge.joint.arrivals._MOST_WAIT_S", 0.01)
 
     async def act(app, client):
         rng, codes = random.Random(seed), Counter()
@@ -332,8 +332,8 @@ def test_a_new_version_answers_from_its_load_on(tmp_path, joined):
 
 
 def test_calls_with_several_instances_are_answered_together(models, joined, monkeypatch):
-    monkeypatch.setattr("app.edge.grpc.arrivals._QUIET_TURNS", 1_000_000)
-    monkeypatch.setattr("app.edge.grpc.arrivals._MOST_WAIT_S", 0.01)
+    monkeypatch.setattr("app.edge.joint.arrivals._QUIET_TURNS", 1_000_000)
+    monkeypatch.setattr("app.edge.joint.arrivals._MOST_WAIT_S", 0.01)
 
     async def act(app, client):
         rng = random.Random(0)

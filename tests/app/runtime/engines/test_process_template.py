@@ -128,6 +128,16 @@ def test_without_a_template_there_is_no_fork(start, command):
     assert started.channel.recv(1) == b""
 
 
+@pytest.mark.parametrize(("retry_s", "is_tried"), [(0.0, True), (60.0, False)])
+def test_a_template_that_could_not_fork_is_tried_again_later(start, tmp_path, retry_s, is_tried):
+    cause = tmp_path / "cause"
+    cause.touch()
+    template = ProcessTemplate((*COMMAND, "threads", str(cause)), retry_s=retry_s)
+    assert start(template, "a").process is None
+    cause.unlink()
+    assert (start(template, "b").process is not None) == is_tried
+
+
 def test_forks_that_end_before_the_template_answers_have_their_exit_codes(start):
     template = ProcessTemplate((*COMMAND, "late"))
     assert {start(template, "leave").process.wait(5) for _ in range(40)} == {7}

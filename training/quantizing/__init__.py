@@ -1,0 +1,1 @@
+"""Smaller and faster forms of a published version: int8 and float16."""
