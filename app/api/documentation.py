@@ -47,7 +47,7 @@ _INFER_EXAMPLES = {
 }
 _INFERRED = {
     "model_name": "imdb-sentiment-lstm",
-    "model_version": "1",
+    "model_version": "2",
     "outputs": [{"name": "probabilities", "datatype": "BYTES", "shape": [1, 1], "data": ["0.98:1:positive"]}],
 }
 _GENERATE_EXAMPLE = {"text_input": "My lord,", "max_tokens": 20, "temperature": 0.8, "seed": 1}

@@ -1,7 +1,7 @@
 """Masked bidirectional LSTM on the IMDB film reviews, next to a score for each word and each pair of words.
 
 Command: python -m training run imdb-sentiment-lstm --publish
-Result: 0.9061 on validation, 1,192,673 parameters
+Result: 0.9136 on the test set (0.9061 on validation), 1,192,673 parameters, 4.6 min next to other work
 Date and hardware: 2026-11-30, two cores of an AMD EPYC
 
 An LSTM with random initial weights learns the training reviews by heart before it learns what words mean. So it has
