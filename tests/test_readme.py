@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.support.readme import ROOT, agree, code, commands
-from tests.support.tfs import tfs_client
+from tests.support.tfs import QUIET, tfs_client
 from training.datasets.drawn.synthetic import draw_garment
 
 PAGES = (
@@ -175,7 +175,7 @@ def test_every_page_with_commands_is_run():
     ],
 )
 def test_a_client_prints_what_the_page_shows(checkout, page, client):
-    checkout.environment |= {"PYTHONPATH": str(tfs_client()), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    checkout.environment |= {"PYTHONPATH": str(tfs_client()), **QUIET}
     checkout.serve("--grpc-port 8001")
     promised = "".join(line.removeprefix("# ") for line in client.splitlines(keepends=True) if line.startswith("# "))
     (checkout.directory / "client.py").write_text(checkout.with_own_ports(client), encoding="utf-8")

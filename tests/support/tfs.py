@@ -18,6 +18,10 @@ PREDICTION, MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.
 _DTYPES = {np.dtype(dtype): names.tensorflow for dtype, names in NAMES.items() if dtype not in {"string", "bfloat16"}}
 
 
+# TensorFlow prints nothing, and does not import Keras 3 for a second.
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+
+
 def tfs_client():
     """The directory of TensorFlow Serving's own client, for PYTHONPATH; ``make test`` installs it."""
     found = list((ROOT / "build/tfs-client-venv/lib").glob("python3*/site-packages"))
@@ -124,7 +128,7 @@ def real_client(argument):
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests/support/tfs_real_client.py"), argument],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "PYTHONPATH": f"{tfs_client()}{os.pathsep}{ROOT}", **QUIET},
         capture_output=True,
         text=True,
         timeout=120,

@@ -103,7 +103,8 @@ def test_evaluate_measures_a_run_again(published):
 
 
 def test_ctrl_c_shows_how_to_continue_and_resume_does(tmp_path):
-    command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", "--set", "data.synthetic_count=512")
+    small = ("--set", "data.synthetic_count=512", "--set", "network.widths=16")
+    command = ("run", "fashion-mnist-mlp", "--dataset", "synthetic", *small)
     with ForkedTraining(["-m", "training", *command, "--epochs", "30", "--run-id", "x"], cwd=tmp_path) as process:
         for line in process.stdout:
             if line.startswith("epoch   2/30"):

@@ -90,7 +90,7 @@ def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     assert multiprocessing.active_children() == []
 
 
-EPOCHS = 20
+EPOCHS = 60  # the second interruption, too, comes long before the last one
 STARTED = f"""
 import sys
 from pathlib import Path

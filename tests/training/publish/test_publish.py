@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -144,8 +145,15 @@ def test_the_saved_model_serves_without_keras_or_this_package(repository):
         "assert not any(name.split('.')[0] in ('tf_keras', 'training', 'app') for name in sys.modules)\n"
     )
     directory = repository / IMAGE_SPEC.name / "1"
+    # Of quiet_tensorflow, which asks TensorFlow to import tf_keras in place of Keras 3.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(directory)], cwd=Path(directory), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(directory)],
+        cwd=Path(directory),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
