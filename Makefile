@@ -35,8 +35,9 @@ MORE := $(if $(filter-out 0,$(GPU)),gpu) $(if $(filter-out 0,$(SAVEDMODEL)),save
 serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
+# With bytecode, also where the environment forbids it: hundreds of services start.
 test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .

@@ -19,25 +19,32 @@ CHOICES = {
 
 
 def trace_for_the_cpu_alone() -> None:
-    """From now on, LSTM and GRU trace only the graph for the CPU. For a process without a GPU."""
+    """From now on, LSTM and GRU trace only the graph for the CPU. For a process without a GPU.
+
+    A tf_keras without these functions is left as it is.
+    """
     for place, (both, plain) in CHOICES.items():
         module = importlib.import_module(place)
-        chooses = getattr(module, both)
-        if not hasattr(chooses, "__wrapped__"):
+        chooses = getattr(module, both, None)
+        if chooses is not None and hasattr(module, plain) and not hasattr(chooses, "__wrapped__"):
             setattr(module, both, _only(getattr(module, plain), instead_of=chooses))
 
 
 @contextmanager
 def traced_for_gpus_too() -> Iterator[None]:
     """What is traced meanwhile also has the graph for cuDNN: a SavedModel may run on another machine."""
-    replaced = {place: getattr(importlib.import_module(place), both) for place, (both, _) in CHOICES.items()}
-    for place, function in replaced.items():
-        setattr(importlib.import_module(place), CHOICES[place][0], inspect.unwrap(function))
+    replaced = [
+        (module, both, getattr(module, both))
+        for module, both in ((importlib.import_module(place), both) for place, (both, _) in CHOICES.items())
+        if hasattr(module, both)
+    ]
+    for module, both, function in replaced:
+        setattr(module, both, inspect.unwrap(function))
     try:
         yield
     finally:
-        for place, function in replaced.items():
-            setattr(importlib.import_module(place), CHOICES[place][0], function)
+        for module, both, function in replaced:
+            setattr(module, both, function)
 
 
 def _only(plain: Callable[..., Any], *, instead_of: Callable[..., Any]) -> Callable[..., Any]:
