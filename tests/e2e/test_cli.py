@@ -22,7 +22,20 @@ COMMANDS = {
         "keys",
     ),
     "training": (
-        *("list", "new", "run", "retrain", "evaluate", "report", "tune", "import", "reproduce", "compare", "all"),
+        *(
+            "list",
+            "new",
+            "run",
+            "retrain",
+            "quantize",
+            "evaluate",
+            "report",
+            "tune",
+            "import",
+            "reproduce",
+            "compare",
+            "all",
+        ),
     ),
 }
 

@@ -9,11 +9,13 @@ import runpy
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Self
+from unittest.mock import patch
 
+ROOT = Path(__file__).parents[2]
 _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.support.forked_training", "tensorflow", "tf_keras"])
 
@@ -28,6 +30,7 @@ class ForkedTraining:
     """
 
     def __init__(self, arguments: Sequence[object], *, cwd: Path, variables: Mapping[str, str] | None = None) -> None:
+        _start_server()
         heard, said = _FORKS.Pipe(duplex=False)
         environment = {**os.environ, "COLUMNS": "200", **(variables or {})}
         self._process = _FORKS.Process(
@@ -64,6 +67,13 @@ class ForkedTraining:
         self._process.kill()
         self._process.join()
         self.stdout.close()
+
+
+def _start_server() -> None:
+    """Start what is forked, unless it runs. It finds these tests wherever it starts: it takes no path from here."""
+    places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    with patch.dict(os.environ, {"PYTHONPATH": places}):
+        forkserver.ensure_running()
 
 
 def _run(arguments: list[str], directory: str, environment: dict[str, str], said: Connection) -> None:

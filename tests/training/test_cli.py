@@ -46,7 +46,7 @@ def test_list_names_the_recipes_with_targets_and_published_versions(published):
     done = training("list", cwd=folder)
     assert done.returncode == 0
     assert "imdb-sentiment-lstm" in done.stdout
-    assert "0.875" in done.stdout
+    assert "0.900" in done.stdout
     assert "version 1" in done.stdout
 
 

@@ -14,6 +14,7 @@ CHECKPOINT_FOLDER = "checkpoint"
 STATE_FILE = "state.json"
 BEST_FILE = "best.npz"
 HISTORY_FILE = "history.csv"
+TENSORBOARD_FOLDER = "tensorboard"
 
 
 @dataclass

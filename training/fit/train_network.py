@@ -21,7 +21,7 @@ from training.fit.distribution import ALONE, Distribution
 from training.fit.execution import steps_per_call
 from training.fit.gradient_warnings import WatchTraining
 from training.fit.precision import with_scaled_loss
-from training.fit.run_files import BEST_FILE, Progressed, read_weights, write_weights
+from training.fit.run_files import BEST_FILE, TENSORBOARD_FOLDER, Progressed, read_weights, write_weights
 from training.fit.show_progress import ShowProgress
 from training.fit.training_settings import Training, batch_size_for, check_training
 from training.network.losses import compiled_with
@@ -29,7 +29,6 @@ from training.network.optimizers import build_optimizer
 from training.recipe.fitting import Fitting
 
 WEIGHTS_FILE = "weights.npz"
-TENSORBOARD_FOLDER = "tensorboard"
 
 AfterEpoch = Callable[[int, Mapping[str, float]], None]
 """Called with the number of a finished epoch, from 1, and its figures; may raise to end the training."""

@@ -18,7 +18,7 @@ import numpy as np
 from training.bounds import Bounded, Count, Seed
 from training.data.pipelines import NumberPipeline
 from training.datasets.splits import Examples, Splits
-from training.fit.train_network import TENSORBOARD_FOLDER
+from training.fit.run_files import TENSORBOARD_FOLDER
 from training.measure import drawing
 from training.measure.evaluate import predict
 from training.measure.findings import Findings, above, between, recorded
