@@ -21,6 +21,7 @@ from training.export.parity import check_runner
 from training.export.version_predictor import VersionPredictor, arrays_of
 from training.measure.decisive import is_within, name_of, shown
 from training.measure.evaluate import predict
+from training.measure.label_sets import MultiLabel
 from training.publish.version_directory import add_version
 from training.quantizing.graphs import check_quantizable, random_batches, write_float16, write_int8
 from training.quantizing.labels import keep_default
@@ -136,6 +137,10 @@ def check_kind(request: Request, spec: ModelSpec) -> None:
     if len(spec.inputs) > 1 or len(spec.outputs) > 1 or isinstance(spec.preprocessing, TextPreprocessing):
         raise SettingRefused(
             f"{spec.name} is not a network of one input and one output without texts; only such versions are quantised"
+        )
+    if isinstance(request.recipe.task, MultiLabel):
+        raise SettingRefused(
+            f"{spec.name} gives sets of labels; only versions of one class or of numbers are quantised"
         )
     if request.kind == "int8":
         check_quantizable(request.version / ONNX_FILE)

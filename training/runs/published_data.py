@@ -23,7 +23,7 @@ def refuse_changed_data(recipe: Recipe, old: Splits, published: Mapping[str, Any
     """
     if not len(old.validation):
         raise DataUnusable(
-            f"{recipe.name} has no validation part, so nothing would show what a retrained network forgets; set one in "
+            f"{recipe.name} has no validation part, so nothing would show what is lost; set one in "
             f"its data, and train and publish it again"
         )
     again = f"train and publish it again with `python -m training run {recipe.name} --publish`"
@@ -32,7 +32,7 @@ def refuse_changed_data(recipe: Recipe, old: Splits, published: Mapping[str, Any
         names = ", ".join(old.files) or old.name
         raise DataUnusable(
             f"{names} has changed since version {version.name} was trained on it, so its validation rows may be rows "
-            f"that the version has seen; restore it and give only what is new as --data, or {again}"
+            f"that the version has seen; restore it (new rows are for `training retrain`), or {again}"
         )
     now = all_settings(recipe)
     for path, value in published["settings"].items():

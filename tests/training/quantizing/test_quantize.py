@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ from app.contract.model_spec import ModelSpec
 from tests.support.service import ROOT, Service
 from tests.support.training_command import run_training
 from training.errors import SettingRefused
+from training.measure.label_sets import MultiLabel
 from training.quantizing.quantize import Request, check_kind
 from training.runs.catalogue import load_recipe
 from training.runs.directories import latest_version
@@ -146,6 +148,21 @@ def test_an_imported_version_and_a_quantised_one_are_refused(place):
     done = quantize(place, "--to", "int8", "--from-version", "2")
     assert (done.code, done.out) == (2, "")
     assert "models/tiny-images/2 was not trained here; only versions of `training run` are quantised" in done.err
+
+
+def test_sets_of_labels_are_refused():
+    [version] = (ROOT / "models/fashion-mnist-cnn").glob("[0-9]*")
+    request = Request(
+        recipe=SimpleNamespace(task=MultiLabel()),
+        version=version,
+        kind="float16",
+        calibration_rows=1,
+        margin=0.0,
+        synthetic=False,
+        command="",
+    )
+    with pytest.raises(SettingRefused, match="sets of labels; only versions of one class or of numbers are quantised"):
+        check_kind(request, ModelSpec.read(version))
 
 
 def test_text_models_are_refused():

@@ -1,9 +1,9 @@
 import numpy as np
 
 from app.contract.tensor_spec import TensorSpec
-from training.fit.fit import fit
+from tests.training.studied import studied
 from training.overrides import apply_overrides
-from training.recipe.recipe import Signature, Subject
+from training.recipe.recipe import Signature
 from training.recipes.cats_vs_dogs_first_cnn import RECIPE
 
 SIGNATURE = Signature(input=TensorSpec(name="pixels", dtype="uint8", shape=(32, 32, 3)), classes=2)
@@ -38,20 +38,7 @@ def test_it_learns_drawn_blobs_and_answers_one_image_alone_as_among_others(tmp_p
     small = ["data.synthetic_count=96", "fitting.epochs=6", "network.filters=8", "network.units=16"]
     recipe = apply_overrides(RECIPE, small)
     splits = recipe.data.synthetic()
-    feed = recipe.pipeline.bind(splits.train, classes=2)
-    trained = fit(recipe, feed, splits, directory=tmp_path, console=console)
-    subject = Subject(
-        recipe=recipe,
-        splits=splits,
-        feed=feed,
-        model=trained.model,
-        synthetic=True,
-        validation=None,
-        test=None,
-        directory=tmp_path,
-        console=console,
-    )
-    found = recipe.study(subject)
+    found, _ = studied(recipe, splits, tmp_path, console, synthetic=True)
     assert found.missed == ()
     values = {figure.name: figure.value for figure in found.figures}
     assert values["the first cat is taken for"].startswith("cat, ")

@@ -1,33 +1,19 @@
 import numpy as np
 import pytest
 
-from training.fit.fit import fit
+from tests.training.studied import studied
 from training.overrides import apply_overrides
-from training.recipe.recipe import Subject
 from training.recipes.garments_autoencoder import RECIPE, DrawnGarments, by_components
 
 
 def test_eight_numbers_keep_more_of_a_garment_than_eight_principal_components(tmp_path, console):
     recipe = apply_overrides(RECIPE, ["data.rows=400", "fitting.epochs=20", "fitting.batch_size=16"])
     splits = recipe.data.load()
-    feed = recipe.pipeline.bind(splits.train, classes=0)
-    trained = fit(recipe, feed, splits, directory=tmp_path, console=console)
-    subject = Subject(
-        recipe=recipe,
-        splits=splits,
-        feed=feed,
-        model=trained.model,
-        synthetic=False,
-        validation=None,
-        test=None,
-        directory=tmp_path,
-        console=console,
-    )
-    found = recipe.study(subject)
+    found, model = studied(recipe, splits, tmp_path, console)
     assert found.missed == ()
     values = {figure.name: figure.value for figure in found.figures}
     assert values["error of 8 principal components"] < values["error of the mean garment"] / 2
-    assert trained.model.get_layer("code").output_shape == (None, 8)
+    assert model.get_layer("code").output_shape == (None, 8)
     [picture] = found.pictures.values()
     assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 

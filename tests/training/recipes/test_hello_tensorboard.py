@@ -1,31 +1,16 @@
 import numpy as np
 import pytest
 
-from training.fit.fit import fit
+from tests.training.studied import studied
 from training.overrides import apply_overrides
-from training.recipe.recipe import Subject
 from training.recipes.hello_tensorboard import RECIPE, RandomRows
 
 
 def test_random_labels_are_learned_by_heart_and_the_logs_have_the_graph_and_histograms(tmp_path, console):
     recipe = apply_overrides(RECIPE, ["data.rows=200", "fitting.epochs=20", "fitting.batch_size=10"])
     splits = recipe.data.load()
-    feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
-    trained = fit(recipe, feed, splits, directory=tmp_path, console=console, tensorboard=True)
-    found = recipe.study(
-        Subject(
-            recipe=recipe,
-            splits=splits,
-            feed=feed,
-            model=trained.model,
-            synthetic=False,
-            validation=None,
-            test=None,
-            directory=tmp_path,
-            console=console,
-        )
-    )
-    assert trained.model.count_params() == 785 * 64 + 65 * 10
+    found, model = studied(recipe, splits, tmp_path, console, tensorboard=True)
+    assert model.count_params() == 785 * 64 + 65 * 10
     assert found.missed == ()
     values = {figure.name: figure.value for figure in found.figures}
     assert values["accuracy on the rows that it learned"] > 0.5
