@@ -18,16 +18,26 @@ FOREIGN := build/foreign-venv
 RAY := build/ray-venv
 # A client of MLflow; the rest as for Ray.
 MLFLOW := build/mlflow-venv
+# Playwright and axe; the rest as for Ray. The browser is Debian's.
+BROWSER := build/browser-venv
+# Jupyter's kernel; the rest as for Ray.
+NOTEBOOK := build/notebook-venv
+# Grafana's types and the compiler that checks the dashboards against them.
+GRAFANA := build/grafana-schema
+# Nothing but the wheel and what it requires.
+WHEEL := build/wheel-venv
 FOREIGN_FILES := build/foreign-files
 # TensorFlow Serving's own client, for a test that starts it; TensorFlow and the rest it takes from $(VENV).
 TFS_CLIENT := build/tfs-client-venv
+# Envoy, which no distribution has as a package; for a test of its example.
+ENVOY := build/envoy-venv
 # Triton's perf_analyzer, of a tritonclient that has it as a program.
 PERF_ANALYZER := build/perf-analyzer-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
 # Searched for at its first use, and only once.
 PYTHON ?= $(eval PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p)))))$(PYTHON)
 
-.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train mlflow docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train mlflow notebook browser grafana-schema wheel test-wheel test-image test-images test-upgrade docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 MORE := $(if $(filter-out 0,$(GPU)),gpu) $(if $(filter-out 0,$(SAVEDMODEL)),savedmodel)
@@ -36,7 +46,7 @@ serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 # With bytecode, also where the environment forbids it: hundreds of services start.
-test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed
+test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed $(ENVOY)/.installed
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
@@ -71,9 +81,48 @@ mutation mutation-results: $(VENV)/.dev-installed $(MUTATION)/.installed
 mlflow: $(VENV)/.dev-installed $(MLFLOW)/.installed
 	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(MLFLOW)/lib/python3*/site-packages)" $(BIN)/python -m tests.training.mlflow_check
 
+# The page at / in Debian's chromium: what a visitor does and reads; pictures of it are in build/browser.
+browser: $(VENV)/.dev-installed $(BROWSER)/.installed
+	@command -v chromium >/dev/null || { echo "The tests of the page require chromium: apt-get install chromium" >&2; exit 1; }
+	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(BROWSER)/lib/python3*/site-packages)" $(BIN)/python -m pytest -n 0 \
+	    -o addopts="-q -ra --strict-markers -p no:cacheprovider" tests/browser $(ARGS)
+
+# The dashboards against the types of the Grafana that deploy/compose.yaml starts.
+grafana-schema: $(VENV)/.dev-installed $(GRAFANA)/.installed
+	$(BIN)/python -m tests.grafana $(GRAFANA)
+
+# The notebook of the tutorial in Jupyter's kernel, as a reader runs it; with its outputs in build/whole-way.ipynb.
+notebook: $(VENV)/.dev-installed $(NOTEBOOK)/.installed
+	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(NOTEBOOK)/lib/python3*/site-packages)" $(BIN)/python -m tests.notebook_check
+
 # Two workers of Ray Train on this machine: the curve of one process, and the end of a run whose worker dies.
 ray-train: $(VENV)/.dev-installed $(RAY)/.installed
 	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(RAY)/lib/python3*/site-packages)" $(BIN)/python -m tests.training.ray_check
+
+# The service and the training tools as one file, for machines without a checkout.
+wheel: $(VENV)/.serve-installed
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+# The wheel in an empty environment, next to modules of a user that are called app and training.
+test-wheel: $(VENV)/.dev-installed wheel
+	rm -rf $(WHEEL) && mkdir -p build && $(BIN)/python -m venv $(WHEEL)
+	@echo "Installing the wheel into $(WHEEL): $(SIZE_serve) to download; this takes less than a minute."
+	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	$(BIN)/python -m tests.wheel $(WHEEL)
+
+# The image `cpu`, built by buildah and run read-only; skipped where buildah or debootstrap is missing. BASE=NAME takes
+# another base image than Debian's own packages. test-images: all targets of the Dockerfile, which downloads 3 GB.
+test-image: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.image build/image
+
+test-images: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.image build/image cpu cpu-savedmodel gpu training
+
+# An older release, this one, and the older one again, with the same models, settings, keys and recordings.
+test-upgrade: $(VENV)/.dev-installed
+	$(BIN)/python -m tests.upgrade
 
 # The documents as a web site. The address in the warning that is switched off is that of the theme's successor.
 docs: $(DOCS)/.installed
@@ -110,6 +159,8 @@ lock: $(VENV)/.dev-installed
 	    -o requirements/savedmodel.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url pyproject.toml --group build --extra parquet -c requirements/dev.txt -o requirements/parquet.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build --extra tracing -c requirements/dev.txt -o requirements/tracing.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group contract -o requirements/contract.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -122,10 +173,16 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group ray -c requirements/dev.txt -o requirements/ray.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group mlflow -c requirements/dev.txt -o requirements/mlflow.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group browser -c requirements/dev.txt -o requirements/browser.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group notebook -c requirements/dev.txt -o requirements/notebook.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-deps \
 	    --no-emit-index-url --group tfs-client -o requirements/tfs-client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group client -o requirements/client.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group envoy -o requirements/envoy.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group foreign -o requirements/foreign.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -145,7 +202,7 @@ audit: $(VENV)/.dev-installed $(AUDIT)/.installed
 	$(BIN)/python deploy/supply_chain.py audit build/audit.json
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build dist
 
 # A stamp is newer than its lock file once that lock is installed, so a second run installs nothing. The locks agree
 # with one another, and a larger set covers the smaller ones.
@@ -162,10 +219,14 @@ SIZE_savedmodel := about 0.9 GB
 SIZE_train := up to 1.0 GB
 SIZE_dev := about 1.0 GB
 INSTALL := -m pip install --disable-pip-version-check --require-hashes
+# Debian and Ubuntu ship Python without ensurepip, which venv needs.
+VENV_WORKS := import ensurepip, venv
 
 $(VENV)/.created:
 	@test -n "$(PYTHON)" && $(PYTHON) -c "$(SUPPORTED)" || { \
 	    echo "Atelier needs CPython 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1 || echo none). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c "$(VENV_WORKS)" 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make a virtual environment: its module ensurepip is missing. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
@@ -177,6 +238,12 @@ build/%-venv/.installed: requirements/%.txt $(VENV)/.created
 	$(@D)/bin/python $(INSTALL) --quiet -r $<
 	touch $@
 
+$(GRAFANA)/.installed: tests/grafana/package-lock.json
+	@command -v npm >/dev/null || { echo "The check of the dashboards requires npm: apt-get install npm" >&2; exit 1; }
+	rm -rf $(@D) && mkdir -p $(@D) && cp tests/grafana/package.json tests/grafana/package-lock.json $(@D)
+	cd $(@D) && npm ci --silent --no-audit --no-fund
+	touch $@
+
 # The files of some packages, without what their code would need.
 $(FOREIGN_FILES)/.installed: requirements/foreign-files.txt $(VENV)/.created
 	rm -rf $(@D) && mkdir -p build
@@ -185,6 +252,6 @@ $(FOREIGN_FILES)/.installed: requirements/foreign-files.txt $(VENV)/.created
 
 $(VENV)/.%-installed: requirements/%.txt pyproject.toml $(VENV)/.created
 	@echo "Installing $< into $(VENV): $(SIZE_$*) to download; this takes some minutes."
-	$(BIN)/python $(INSTALL) -r $<
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python deploy/installing.py --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(foreach set,$(COVERS_$*),$(VENV)/.$(set)-installed)

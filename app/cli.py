@@ -10,12 +10,15 @@ from rich.console import Console
 
 from app import __version__
 from app.commands.autotune import autotune
+from app.commands.canary import canary
+from app.commands.explain import explain
 from app.commands.keys import keys
 from app.commands.models import devices, models, predict
 from app.commands.promotion import promote, rollback
 from app.commands.recordings import recordings
 from app.commands.score import score
 from app.commands.serve import serve
+from app.commands.top import top
 from app.commands.verify import verify
 
 cli = typer.Typer(
@@ -24,8 +27,9 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
 )
-for command in (serve, models, predict, score, verify, promote, rollback, autotune, recordings, devices):
+for command in (serve, models, predict, explain, score, verify, promote, rollback, autotune, recordings, devices, top):
     cli.command()(command)
+cli.add_typer(canary, name="canary")
 cli.add_typer(keys, name="keys")
 
 

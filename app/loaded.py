@@ -19,9 +19,12 @@ from app.contract.graph_facts import SIGNATURE
 from app.contract.images.image_file import Room, no_bound
 from app.contract.labels import best_classes
 from app.contract.model_spec import ModelSpec
+from app.contract.said import NOTHING_SAID, Said
 from app.contract.steps import ImagePreprocessing
 from app.contract.tokenizer import Tokenizer, text_from_bytes
 from app.contract.transforms import image_to_instance
+from app.drift.typical import Typical
+from app.drift.watch import DriftWatch
 from app.errors import InvalidInput, TooLarge
 from app.repository.batching_policy import BatchingPolicy
 from app.runtime.warmup import LatencyCurve
@@ -59,6 +62,11 @@ class Leases:
             await self._none.wait()
 
 
+def unloaded(name: str, version: int) -> str:
+    """Why a request is not answered any more once its version is unloaded, in words."""
+    return f"model {name!r} version {version} was unloaded before this request was answered; try again"
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """One version that is ready to serve. A request has a lease on it from path to reply.
@@ -84,6 +92,9 @@ class LoadedModel:
         signatures: what answers the other signatures of a SavedModel, by their names.
         signature: the name of the one that this model answers.
         defaults: of its optional inputs, by name, as TensorFlow's JSON of a TensorProto; those that are known.
+        typical: of its inputs, by name, values of the training data; those that are known.
+        said: what its publisher says of it.
+        drift: compares what it answers with its training data; None if that is off, or its baseline has nothing for it.
     """
 
     name: str
@@ -109,6 +120,9 @@ class LoadedModel:
     signatures: "Mapping[str, LoadedModel]" = field(default_factory=dict)
     signature: str = SIGNATURE
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    typical: Mapping[str, Typical] = field(default_factory=dict)
+    said: Said = NOTHING_SAID
+    drift: DriftWatch | None = None
 
     @property
     def with_signatures(self) -> "tuple[LoadedModel, ...]":

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.respond import ASGIApp
 from app.edge.shared_memory.regions import Closed, Regions
+from app.explain.explainer import Explainer
 from app.lifecycle.readiness import not_ready_reason
 from app.recording.recordings import Recordings
 from app.runtime.devices import probe_devices, threads_of_a_worker
@@ -33,8 +34,10 @@ from app.runtime.gpu_usage import GpuMeter
 from app.runtime.memory import resident_bytes, trimmer
 from app.runtime.placement import Placer
 from app.settings import Settings
+from app.telemetry.compat import Compat
 from app.telemetry.gpus import WithGpus
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import Tracing
 from app.wiring.application import Atelier
 from app.wiring.assembly import build_lifecycle
 from app.wiring.housekeeping import Housekeeping
@@ -53,7 +56,7 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         processes: of the service; None: this one is all of it.
     """
     settings, processes = settings or Settings(), processes or SingleProcess()
-    metrics = Metrics(histograms=settings.metrics_histograms)
+    metrics = Metrics(histograms=settings.metrics_histograms, compat=settings.metrics_compat)
     placer, gpus = Placer(probe_devices), GpuMeter()
     housekeeping = Housekeeping(trim=trimmer(), resident_bytes=resident_bytes)
     # With several cores the event loop and the models do not interrupt each other.
@@ -91,13 +94,23 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
         keys=app.keys,
         access_log=AccessLog.parse(settings.access_log),
     )
+    if settings.tracing_endpoint is not None:
+        app.tracing = Tracing(endpoint=settings.tracing_endpoint, ratio=settings.tracing_ratio, clock=time.perf_counter)
+    app.explainer = Explainer(
+        batch_s=settings.explain_batch_ms / 1e3,
+        clock=time.perf_counter,
+        is_loaded=registry.has,
+        is_ending=lambda: registry.draining,
+    )
     app.dispatch = Dispatch(
         door=app.door,
         registry=registry,
         limits=limits,
         decoding=app.decoding,
+        explainer=app.explainer,
         observer=metrics,
         clock=time.perf_counter,
+        tracer=app.tracing,
     )
     app.probes = Probes(registry)
     exposition = CollectorRegistry()
@@ -123,11 +136,14 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
             commands=app.commands,
             admin=app.admin,
             memory=app.memory,
-            metrics=partial(_with_gpus, gpus, partial(processes.metrics, exposition)),
+            metrics=partial(_with_gpus, gpus, partial(processes.metrics, exposition), settings.metrics_compat),
+            metrics_compat=settings.metrics_compat,
             metrics_keys=app.keys if settings.metrics_access == "key" else None,
             feedback=app.feedback,
             feedback_keys=app.keys,
             unload_timeout_s=settings.shutdown_timeout_s,
+            playground=settings.playground,
+            root_path=settings.root_path,
         )
     )
     return app
@@ -164,6 +180,6 @@ def _build_api(**parts: Any) -> ASGIApp:
     return build_api(**parts)
 
 
-async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]]) -> Collector:
+async def _with_gpus(gpus: GpuMeter, others: Callable[[], Awaitable[Collector]], compat: Sequence[Compat]) -> Collector:
     """All metrics of a scrape. Runs in a thread, because the driver may take milliseconds to answer."""
-    return WithGpus(await others(), await asyncio.to_thread(gpus.read))
+    return WithGpus(await others(), await asyncio.to_thread(gpus.read), compat)

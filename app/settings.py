@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
@@ -17,11 +17,19 @@ from app.control.sites import ANY
 from app.edge.entry.access_log import AccessLog
 from app.edge.entry.bind import Bind
 from app.edge.entry.tls import Tls
+from app.edge.entry.trace_context import is_installed
 from app.repository.policy import BackendName
 
 PREFIX = "ATELIER_"
 # Read by the training package, which uses the same prefix.
 TRAINING_VARIABLES = {"ATELIER_DATA_DIR", "ATELIER_RECIPES_DIR"}
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9_.~-]{1,100}){0,8}", value):
+        allowed = "expected a path such as /atelier: letters, digits and ._~-, without a slash at its end"
+        raise ValueError(f"ATELIER_ROOT_PATH is {value!r}; {allowed}")
+    return value
 
 
 def _split(value: Any) -> Any:
@@ -86,6 +94,35 @@ class Settings(BaseSettings):
         default="requests",
         description="Histograms in /metrics: of the time of requests only, or also of their stages and of batches, "
         "which are 130 more series for each model.",
+    )
+    metrics_compat: Annotated[tuple[Literal["triton", "tfs"], ...], NoDecode, BeforeValidator(_split)] = Field(
+        default=(),
+        description="Other servers under whose names /metrics has its counts too, separated by commas: triton, tfs.",
+    )
+    drift: bool = Field(
+        default=True,
+        description="Whether the inputs and answers of a version are compared with baseline.json, its training data.",
+    )
+    drift_window_s: float = Field(default=3600, gt=0, description="Seconds of served rows that are compared.")
+    drift_rows_per_s: float = Field(
+        default=10, gt=0, description="Most rows of each version that are sampled for that each second."
+    )
+    explain_batch_ms: float = Field(
+        default=2,
+        gt=0,
+        description="Most milliseconds of a batch of an explanation, by which a prediction may be delayed. A single "
+        "instance may take longer.",
+    )
+    tracing_endpoint: str | None = Field(
+        default=None,
+        description="URL of an OpenTelemetry collector that gets spans of requests (OTLP over HTTP), such as "
+        "http://localhost:4318/v1/traces. Requires the extra tracing.",
+    )
+    tracing_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of the requests that begin a trace. One whose client records a trace is always traced.",
     )
     tls_cert: Path | None = Field(
         default=None, description="Certificate (PEM) of the service; HTTP and gRPC then accept only TLS."
@@ -188,6 +225,13 @@ class Settings(BaseSettings):
         description="Whether clients on this machine may send and receive tensors in shared memory; not with several "
         "workers.",
     )
+    root_path: Annotated[str, AfterValidator(_path)] = Field(
+        default="",
+        description="Path under which a proxy shows the service, such as /atelier; the proxy removes it.",
+    )
+    playground: bool = Field(
+        default=True, description="Whether a browser gets a page at / on which the models can be tried."
+    )
     state_dir: Path | None = Field(
         default_factory=default_state_dir,
         description="Directory of the recorded requests, and of the golden samples that `verify` gives to versions of "
@@ -231,6 +275,17 @@ class Settings(BaseSettings):
         for origin in value:
             if origin != ANY and not re.fullmatch(r"https?://[^/?#@\s]+/?", origin):
                 raise ValueError(f"{origin!r} is not an origin; write https://app.example, or * for all")
+        return value
+
+    @field_validator("tracing_endpoint")
+    @classmethod
+    def _can_be_traced(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#\s]+(/\S*)?", value):
+            raise ValueError(f"{value!r} is not a URL; write http://localhost:4318/v1/traces")
+        if value is not None and not is_installed():
+            raise ValueError(
+                "tracing requires packages that are not installed: pip install -r requirements/tracing.txt"
+            )
         return value
 
     @model_validator(mode="after")

@@ -3,7 +3,6 @@
 import typer
 
 from benchmarks.commands.performance import (
-    connections,
     gpu,
     hot_path,
     lstm,
@@ -11,14 +10,14 @@ from benchmarks.commands.performance import (
     serving,
     startup,
     training_epoch,
-    workers,
 )
-from benchmarks.commands.reliability import chaos, fuzz, honesty, overload, reload, soak
+from benchmarks.commands.reliability import chaos, fuzz, honesty, overload, reload, soak, stopping
+from benchmarks.commands.sharing import connections, explain, workers
 
 cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
 COMMANDS = (
-    *(startup, lstm, training_epoch, serving, model_infer, hot_path, gpu, workers, connections),
-    *(reload, soak, chaos, honesty, fuzz, overload),
+    *(startup, lstm, training_epoch, serving, model_infer, hot_path, gpu, workers, connections, explain),
+    *(reload, soak, chaos, honesty, fuzz, overload, stopping),
 )
 for command in COMMANDS:
     cli.command(name=command.__name__.replace("_", "-"))(command)

@@ -78,7 +78,13 @@ async def _measure(models: Path, repeats: int) -> list[Budget]:
     stages = Stages(app.metrics)
     limits = BodyLimits(settings.body_limit_bytes, settings.json_fallback_limit_bytes)
     app.dispatch = Dispatch(
-        door=app.door, registry=registry, limits=limits, decoding=app.decoding, observer=stages, clock=perf_counter
+        door=app.door,
+        registry=registry,
+        limits=limits,
+        decoding=app.decoding,
+        explainer=app.explainer,
+        observer=stages,
+        clock=perf_counter,
     )
     ways = {"connection": partial(over_connections, app, settings), "ASGI": partial(_over_asgi, app.dispatch)}
     gc.collect()

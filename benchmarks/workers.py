@@ -66,7 +66,7 @@ def compare_workers(models: Path, work: Path, *, numbers: tuple[int, int], secon
     write = forms.raw(f"/v1/models/{IMAGE_MODEL}:predict", "predictions", rows=True).write
     posts = [write(samples.images[row : row + 1]) for row in range(DISTINCT_IMAGES)]
     rates: dict[int, list[float]] = {number: [] for number in numbers}
-    with _service(models, numbers[0], cores) as first, _service(models, numbers[1], cores) as second:
+    with service(models, numbers[0], cores) as first, service(models, numbers[1], cores) as second:
         ports = dict(zip(numbers, (first, second), strict=True))
         for repeat in range(-1, repeats):
             for number in numbers if repeat % 2 else numbers[::-1]:
@@ -86,7 +86,7 @@ def _check(load: Load, workers: int) -> None:
 
 
 @contextmanager
-def _service(models: Path, workers: int, cores: Cores) -> Iterator[int]:
+def service(models: Path, workers: int, cores: Cores) -> Iterator[int]:
     """A service that is ready; yields its port."""
     allowed = ",".join(map(str, cores.services))
     serve = [sys.executable, "-m", "app", "serve", "--port", "0", "--models-dir", str(models)]

@@ -26,6 +26,18 @@ def test_another_python_gets_one_sentence_and_no_environment(tmp_path, version):
     assert not (tmp_path / "venv").exists()
 
 
+def test_a_python_without_ensurepip_gets_one_sentence_with_the_package_to_install(tmp_path):
+    """Debian without python3-venv: the interpreter is the right one, and `import ensurepip` fails."""
+    other = tmp_path / "python3"
+    other.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexit 0\n')
+    other.chmod(0o755)
+    result = make(f"PYTHON={other}", f"VENV={tmp_path / 'venv'}", "serve")
+    assert result.returncode != 0
+    [sentence] = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert sentence.startswith(f"{other} cannot make a virtual environment: its module ensurepip is missing.")
+    assert sentence.endswith("apt install python3-venv")
+
+
 @pytest.mark.parametrize("stamp", ["serve", "train", "dev"])
 def test_a_second_run_has_nothing_to_install(stamp):
     assert make("-q", f".venv/.{stamp}-installed").returncode == 0
@@ -36,12 +48,24 @@ def test_an_installation_shows_how_much_it_downloads_and_shows_progress(tmp_path
     printed = make("-n", target, f"VENV={tmp_path / 'venv'}").stdout
     announced, _, installed = printed.partition(f"{size} to download; this takes some minutes.")
     assert "pip install" not in announced
-    command = next(line for line in installed.splitlines() if "--require-hashes" in line)
-    assert "--quiet" not in command
+    assert "deploy/installing.py --require-hashes -r requirements/" in installed
 
 
 @pytest.mark.parametrize(
-    "name", ["contract", "audit", "docs", "foreign", "client", "ray", "mlflow", "tfs-client", "perf-analyzer"]
+    "name",
+    [
+        "contract",
+        "audit",
+        "docs",
+        "foreign",
+        "client",
+        "ray",
+        "mlflow",
+        "browser",
+        "tfs-client",
+        "perf-analyzer",
+        "envoy",
+    ],
 )
 def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
     printed = make("-n", f"VENV={tmp_path / 'venv'}", f"build/{name}-venv/.installed").stdout
@@ -51,7 +75,7 @@ def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    for name in ("serve", "gpu", "savedmodel", "parquet", "ray", "mlflow", "train", "dev"):
+    for name in ("serve", "gpu", "savedmodel", "parquet", "tracing", "ray", "mlflow", "browser", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
         for line in text.splitlines():
@@ -89,12 +113,14 @@ def test_the_lock_for_savedmodels_has_tensorflow_and_nothing_of_training():
     assert not packages & {"matplotlib", "onnx", "tf-keras", "tf2onnx"}
 
 
-def test_the_locks_for_a_gpu_and_for_parquet_are_that_of_the_service_and_their_libraries():
+def test_the_locks_for_a_gpu_for_parquet_and_for_tracing_are_that_of_the_service_and_their_libraries():
     def packages(name):
         lines = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8").splitlines()
         return {line.split("==")[0] for line in lines if "==" in line and not line.startswith((" ", "#"))}
 
     assert packages("parquet") - packages("serve") == {"pyarrow"}
+    assert packages("serve") < packages("tracing")
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} < packages("tracing") - packages("serve")
     more = packages("gpu") - packages("serve")
     assert packages("serve") <= packages("gpu")
     assert {"nvidia-cublas", "nvidia-cuda-runtime", "nvidia-cudnn-cu13", "nvidia-curand"} <= more
@@ -112,6 +138,7 @@ def test_the_locks_for_a_gpu_and_for_parquet_are_that_of_the_service_and_their_l
         ("foreign-files", {"magika", "rapidocr-onnxruntime", "silero-vad"}),
         ("ray", {"ray", "pandas"}),
         ("mlflow", {"mlflow-skinny", "sqlalchemy"}),
+        ("browser", {"axe-playwright-python", "playwright"}),
         ("tfs-client", {"tensorflow-serving-api"}),
         ("perf-analyzer", {"nvidia-cuda-runtime-cu12", "tritonclient"}),
     ],

@@ -1,12 +1,16 @@
 """The versions under models/ match their descriptions, and classify drawn images."""
 
 import json
+import re
+import shlex
 
 import numpy as np
 import onnx
 import pytest
+import typer
 from PIL import Image
 
+import training.cli
 from app.contract.golden import Golden
 from app.contract.manifest import verify_manifest
 from app.contract.model_spec import ONNX_FILE, ModelSpec
@@ -18,6 +22,7 @@ from training.datasets.drawn.synthetic import draw_garment
 from training.datasets.fashion_labels import FASHION_LABELS
 from training.export.model_export import onnx_runner, saved_model_runner
 from training.export.parity import check_padding, check_runner, padding_tolerance
+from training.overrides import apply_overrides
 from training.runs.catalogue import load_recipe
 
 MODELS = ROOT / "models"
@@ -70,11 +75,36 @@ def test_a_version_is_whole_and_keeps_its_targets(directory):
     if targets.test_accuracy is not None:
         assert metrics["test"]["accuracy"] >= targets.test_accuracy
     assert metrics["parameters"] <= targets.parameters
+    if targets.test_perplexity is not None:
+        assert metrics["test"]["perplexity"] <= targets.test_perplexity
     passes = " reaches " in metrics["gate"] or metrics["gate"] == "the recipe sets no target"
     assert passes != ("--force" in metrics["command"]), metrics["gate"]
     assert all(finding["holds"] is not False for finding in metrics.get("findings", []))
     assert metrics["dataset"]["form"] != "synthetic"
     assert f"# {directory.parent.name}\n" in (directory / "card.md").read_text()
+
+
+@each_version
+def test_a_version_was_trained_in_the_time_that_its_recipe_allows(directory):
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert metrics["seconds"]["training"] <= 60 * load_recipe(directory.parent.name).targets.minutes
+    assert metrics["target"]["test_accuracy"] == load_recipe(directory.parent.name).targets.test_accuracy
+
+
+@each_version
+def test_the_commands_of_a_card_are_commands_of_training_with_settings_of_the_recipe(directory):
+    """They are parsed, not run."""
+    metrics = json.loads((directory / "metrics.json").read_text())
+    card = (directory / "card.md").read_text()
+    again = re.findall(r"^python -m training .*$", card, flags=re.MULTILINE)
+    assert again
+    commands = typer.main.get_command(training.cli.app).commands
+    for line in [*again, *metrics["command"].split(" && ")]:
+        python, flag, package, name, *words = shlex.split(line)
+        assert (python, flag, package) == ("python", "-m", "training"), line
+        context = commands[name].make_context(name, words)
+        assert context.params["name"] == directory.parent.name
+        apply_overrides(load_recipe(context.params["name"]), context.params["assignments"] or ())
 
 
 @each_version

@@ -15,12 +15,14 @@ from rich.table import Table
 
 from app import __version__
 from app.errors import ServingError
+from training.baselines.command import compare_baselines
 from training.errors import RecipeBroken, TrainingError
 from training.importing.command import import_model
 from training.new.command import new_recipe
 from training.quantizing.command import quantize_model
 from training.recipe.lesson import Lesson
 from training.retraining.command import retrain_model
+from training.robustness.command import measure_robustness
 from training.run_command import run_recipe
 from training.runs.catalogue import load_recipe, recipe_names
 from training.runs.directories import latest_version, read_metrics
@@ -93,7 +95,7 @@ def published(models: Path, name: str) -> str:
     return f"version {version.name}{figure}{synthetic}"
 
 
-app.command("new")(new_recipe)
+app.command("new", short_help="Look at data of your own, and write a recipe.")(new_recipe)
 
 
 app.command("run")(run_recipe)
@@ -103,6 +105,8 @@ app.command("evaluate")(evaluate_run)
 app.command(short_help="Write a report of a run or a version; compare several.")(report)
 app.command(short_help="Search for better settings of a recipe.")(tune)
 app.command("import")(import_model)
+app.command("baselines", short_help="Compare a classifier with classical methods.")(compare_baselines)
+app.command("robustness", short_help="Measure a classifier on changed images.")(measure_robustness)
 app.command(short_help="Train published models again and compare the figures.")(reproduce)
 app.command("compare", short_help="Train one model with several optimisers.")(compare_optimizers)
 app.command("all", short_help="Run every recipe without a published version.")(run_all)

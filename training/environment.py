@@ -18,6 +18,8 @@ THREADS = 2
 every step: with a fixed number, a training gives the same weights on every machine of one kind. TF_NUM_INTRAOP_THREADS
 overrides it, for machines with more cores."""
 
+COMMAND = ("python", "-m", __name__.rpartition(".")[0])
+"""The command line of training, in a checkout or installed."""
 PACKAGES = ("tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 
 
@@ -100,6 +102,7 @@ def commit() -> str | None:
     """The git commit of the source, with ``+`` if files differ from it; None outside a repository."""
     root = Path(__file__).parent
     try:
+        _git(root, "ls-files", "--error-unmatch", Path(__file__).name)  # an installed file is of no commit
         head = _git(root, "rev-parse", "HEAD")
         return f"{head}+" if _git(root, "status", "--porcelain", "--untracked-files=no") else head
     except (OSError, subprocess.CalledProcessError):
@@ -113,4 +116,4 @@ def _git(root: Path, *arguments: str) -> str:
 
 def command() -> str:
     """The command line of this process, as a user would type it."""
-    return shlex.join(["python", "-m", "training", *sys.argv[1:]])
+    return shlex.join([*COMMAND, *sys.argv[1:]])

@@ -7,12 +7,16 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import Scope
 
+from app.api.docs_document import with_models
+from app.lifecycle.registry import Registry
+
 PAGE = "/docs"
 ASSETS = f"{PAGE}/assets"
+DOCUMENT = f"{PAGE}/openapi.json"
 # Without this, Swagger UI would send our document to a validation server of its authors.
 _PARAMETERS = {"validatorUrl": None}
 
@@ -40,19 +44,21 @@ def _content(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def add_docs_page(app: FastAPI) -> None:
-    """Add the page, its files, and ``/``, which redirects a browser to it and reports to others that it is live.
-
-    Source for the latter: KServe, V1 protocol, server liveness.
+def add_docs_page(app: FastAPI, registry: Registry) -> None:
+    """Add the page, its files and its document.
 
     The package is located without an import; each file is read when a browser requests it.
+
+    Args:
+        app: whose routes are shown.
+        registry: the models that the page offers.
     """
     app.mount(ASSETS, WholeFiles(packages=[("fastapi_swagger", "resources")]))
 
     async def page(request: Request) -> Response:
         prefix = request.scope.get("root_path", "")
         return get_swagger_ui_html(
-            openapi_url=f"{prefix}{app.openapi_url}",
+            openapi_url=f"{prefix}{DOCUMENT}",
             title=app.title,
             swagger_js_url=f"{prefix}{ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{prefix}{ASSETS}/swagger-ui.css",
@@ -60,10 +66,11 @@ def add_docs_page(app: FastAPI) -> None:
             swagger_ui_parameters=_PARAMETERS,
         )
 
-    async def root(request: Request) -> Response:
-        if "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse(f"{request.scope.get('root_path', '')}{PAGE}", 307)
-        return Response(b'{"status":"alive"}', media_type="application/json")
+    async def document(request: Request) -> Response:
+        shown = with_models(app.openapi(), registry)
+        if prefix := request.scope.get("root_path", ""):
+            shown["servers"] = [{"url": prefix}]
+        return JSONResponse(shown)
 
+    app.add_route(DOCUMENT, document, include_in_schema=False)
     app.add_route(PAGE, page, include_in_schema=False)
-    app.add_route("/", root, include_in_schema=False)

@@ -31,6 +31,26 @@ _CLASSIFY_EXAMPLES = {
     "text": {"summary": "Texts", "value": {"examples": [{"text": "A wonderful film."}]}},
     "image": {"summary": "Encoded images", "value": {"examples": [{"image": {"b64": "iVBORw0KGgo..."}}]}},
 }
+_EXPLAIN_EXAMPLES = {
+    "text": {"summary": "Texts", "value": {"instances": ["not a good film"], "method": "shapley", "samples": 20}}
+}
+_EXPLAINED = {
+    "model_name": "imdb-sentiment-lstm",
+    "model_version": "2",
+    "explanations": [{"method": "shapley", "value": 0.52, "tokens": [{"text": "good", "score": 0.04}]}],
+}
+_EXPLAIN_OPTIONS = [
+    {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
+    for name, text in (
+        ("method", "occlusion, shapley or gradients"),
+        ("class", "label or index; without it the best class"),
+        ("samples", "orders that shapley samples, an even number"),
+        ("seed", "of its random numbers"),
+        ("grid", "regions along the longer side of an image"),
+    )
+]
+# The first sections of the page /docs.
+_FIRST_TAGS = ("inference", "models", "health")
 _REGRESS_EXAMPLES = {"numbers": {"summary": "Numbers by input", "value": {"examples": [{"x": [10.0]}]}}}
 _INFER_EXAMPLES = {
     "text": {
@@ -51,7 +71,7 @@ _INFERRED = {
     "outputs": [{"name": "probabilities", "datatype": "BYTES", "shape": [1, 1], "data": ["0.98:1:positive"]}],
 }
 _GENERATE_EXAMPLE = {"text_input": "My lord,", "max_tokens": 20, "temperature": 0.8, "seed": 1}
-_TEXT_OUTPUT = {"model_name": "shakespeare-next-word-lstm", "model_version": "1", "text_output": " I have"}
+_TEXT_OUTPUT = {"model_name": "shakespeare-next-word-lstm", "model_version": "2", "text_output": " I have"}
 _EVENT = {
     "type": "object",
     "required": ["data"],
@@ -149,6 +169,14 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
         ("ExamplesRequest", _REGRESS_EXAMPLES),
         ("RegressReply", {"results": [18.98]}),
     )
+    explain = _operation(
+        "Which parts of an input speak for the answer",
+        "KServe's explain: regions, tokens or columns with their scores, by occlusion, Shapley values or "
+        "integrated gradients. Inputs as for predict. With `Accept: image/png` a heat map of one image.",
+        ("ExplainRequest", _EXPLAIN_EXAMPLES),
+        ("ExplainReply", _EXPLAINED),
+    )
+    document["tags"] = [{"name": name} for name in _FIRST_TAGS]
     paths = document.setdefault("paths", {})
     for prefix, parameters in (
         ("/v1/models/{name}", [_NAME]),
@@ -158,6 +186,7 @@ def add_inference_routes(document: dict[str, Any]) -> dict[str, Any]:
         which = _which(prefix)
         paths[f"{prefix}:predict"] = _post(f"predict{which}", predict, parameters)
         paths[f"{prefix}:classify"] = _post(f"classify{which}", classify, [*parameters, _TOP_K])
+        paths[f"{prefix}:explain"] = _post(f"explain{which}", explain, [*parameters, *_EXPLAIN_OPTIONS])
         paths[f"{prefix}:regress"] = _post(f"regress{which}", regress, parameters)
     for prefix, parameters in (
         ("/v2/models/{name}", [_NAME]),

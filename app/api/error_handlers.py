@@ -49,7 +49,7 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         message += f"; use {headers.get('Allow', 'GET')}"
         if request.url.path.startswith("/v1/models/"):
-            message += ", or POST to a path that ends in :predict, :classify or :regress"
+            message += ", or POST to a path that ends in :predict, :classify, :regress or :explain"
     return Response(error_body(message), error.status_code, headers)
 
 

@@ -11,6 +11,9 @@ from prometheus_client.registry import Collector
 from app.api.admin import KeyGuard
 from app.edge.http.compression import accepted_encoding, compressed
 
+TFS_PATH = "/monitoring/prometheus/metrics"
+"""Where TensorFlow Serving has its metrics, as its examples configure it."""
+
 
 class Collected(Collector):
     """Metric families that were collected earlier."""
@@ -23,12 +26,15 @@ class Collected(Collector):
         return self._families
 
 
-def metrics_router(metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard | None = None) -> APIRouter:
+def metrics_router(
+    metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard | None = None, *, has_tfs_path: bool = False
+) -> APIRouter:
     """The scrape route, in the text format that the scraper requests.
 
     Args:
         metrics: the collected metrics.
         guard: requires a key; None: the route is open.
+        has_tfs_path: whether TensorFlow Serving's path answers too.
     """
     # A scrape costs milliseconds: collected on the event loop, where the counts change, and printed in a thread.
     one_at_a_time = asyncio.Lock()
@@ -49,4 +55,6 @@ def metrics_router(metrics: Callable[[], Awaitable[Collector]], guard: KeyGuard 
             headers["content-encoding"] = coding
         return Response(text, headers=headers)
 
+    if has_tfs_path:
+        router.get(TFS_PATH, summary="The same metrics, at TensorFlow Serving's path", response_class=Response)(scrape)
     return router

@@ -74,6 +74,18 @@ SCHEMAS: dict[str, Schema] = {
     "SharedMemoryRegions": many(members(name=TEXT, key=TEXT, offset=WHOLE, byte_size=WHOLE)),
     "PredictRequest": members({"instances": many(ANY), "inputs": ANY, "signature_name": TEXT}),
     "PredictReply": members({"predictions": many(ANY), "outputs": ANY}),
+    "ExplainRequest": members(
+        {
+            "instances": many(ANY),
+            "inputs": ANY,
+            "method": {**TEXT, "enum": ["occlusion", "shapley", "gradients"]},
+            "class": ANY,
+            "samples": WHOLE,
+            "seed": WHOLE,
+            "grid": WHOLE,
+        }
+    ),
+    "ExplainReply": members(model_name=TEXT, model_version=TEXT, explanations=many(by_name(ANY))),
     "ExamplesRequest": members({"context": _PERHAPS_OBJECT, "signature_name": TEXT}, examples=many(ANY)),
     "ClassifyReply": members(results=many(many(many(ANY)))),
     "RegressReply": members(results=many(NUMBER)),

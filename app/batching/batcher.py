@@ -19,7 +19,7 @@ from app.batching.queue import WorkQueue, seconds_to_wait
 from app.batching.rules import BatchRules
 from app.batching.wakeup import Wakeup
 from app.batching.watchdog import Watchdog
-from app.batching.work import Batch, BatchObserver, BatchTimes, Work
+from app.batching.work import Batch, BatchObserver, BatchSampler, BatchTimes, Work
 from app.errors import BackendFailed, BackendHung, Draining, ModelNotReady, ServingError
 from app.runtime.backend import Backend
 from app.runtime.warmup import LatencyCurve
@@ -40,6 +40,7 @@ class Batcher:
         observer: records every batch.
         clock: monotonic seconds.
         finite_output: output that must not contain NaN or infinity; None allows them.
+        sampler: looks at some of the batches; None: at none.
 
     Attributes:
         rules: as given.
@@ -55,6 +56,7 @@ class Batcher:
         observer: BatchObserver,
         clock: Clock,
         finite_output: str | None = None,
+        sampler: BatchSampler | None = None,
     ) -> None:
         self.instances = Instances(instances)
         self._free = self.instances.free
@@ -65,6 +67,7 @@ class Batcher:
         self._observer = observer
         self._clock = clock
         self._finite_output = finite_output
+        self._sampler = sampler
         self._queue = WorkQueue(rules)
         self._backlog = Backlog(self._queue, admission, observer)
         self._wakeup = Wakeup()
@@ -85,7 +88,10 @@ class Batcher:
         curve: LatencyCurve,
         admission: Admission,
     ) -> "Batcher":
-        """A copy of this batcher with these changes; ``share`` makes its backends from those of this one."""
+        """A copy of this batcher with these changes, without a sampler.
+
+        ``share`` makes its backends from those of this one.
+        """
         return Batcher(
             instances=self.instances.sharing(share),
             rules=rules,
@@ -136,8 +142,17 @@ class Batcher:
 
     async def drained(self) -> None:
         """Return once no work waits and no batch runs."""
-        if not self._is_idle:
+        if not self.is_idle:
             await self._idle.wait()
+
+    async def rested(self) -> None:
+        """Return once no work waits and no batch runs, and the requests that have arrived by then are queued."""
+        while True:
+            await self.drained()
+            await asyncio.sleep(0)  # lets connections be read
+            await asyncio.sleep(0)  # lets what was read be queued
+            if self.is_idle:
+                return
 
     def fail_unfinished(self, error: ServingError | None = None) -> None:
         """Answer all waiting and running work with ``error``, or with Draining without one.
@@ -272,6 +287,8 @@ class Batcher:
             times=times,
             padding=padding_ratio(batch.works, allowed_batch_sizes=self.rules.allowed_batch_sizes),
         )
+        if self._sampler is not None and batch.works[0].finished_at >= self._sampler.next_at:
+            self._sampler.take(batch.works, outcomes)
         instance.is_pressed = bool(self._queue) and batch.reason == "full"
         if not self._queue:
             self._admission.observe_pace(1.0)
@@ -280,9 +297,10 @@ class Batcher:
             self._wakeup.soon(self._step, self.loop)
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
+        """Whether no work waits and no batch runs."""
         return not self._queue and len(self._free) == self.instances.usable
 
     def _set_idle_if_empty(self) -> None:
-        if self._is_idle:
+        if self.is_idle:
             self._idle.reach()

@@ -1,7 +1,7 @@
 """Work, Batch and their times."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,10 +17,12 @@ class RequestOptions:
     Attributes:
         priority: 1 is the highest; 0 takes the model's default.
         timeout_s: seconds after which the answer is useless; None takes the model's default.
+        is_probe: its instances are made by the service, not sent by a client, so no sampler looks at them.
     """
 
     priority: int = 0
     timeout_s: float | None = None
+    is_probe: bool = False
 
 
 DEFAULT_OPTIONS = RequestOptions()
@@ -80,6 +82,7 @@ class Work:
         length: steps of the longest row of a sequence; 0 if all instances have the same shape.
         shape_key: equal for works whose shapes may share a batch.
         as_sent: it runs alone and without further rows, since its rows may influence one another.
+        is_probe: see ``RequestOptions``.
         cost_s: estimated seconds of the backend, as part of a full batch.
         arrival: number in the order of arrival, set by the queue.
         started_at, finished_at: monotonic seconds of the backend call; 0 until then.
@@ -96,6 +99,7 @@ class Work:
     length: int = 0
     shape_key: Hashable = None
     as_sent: bool = False
+    is_probe: bool = False
     cost_s: float = 0.0
     arrival: int = 0
     started_at: float = 0.0
@@ -166,6 +170,20 @@ class BatchObserver(Protocol):
 
     def queue_changed(self, *, rows: int, nbytes: int) -> None:
         """Instances and bytes waiting now."""
+        ...
+
+
+class BatchSampler(Protocol):
+    """Looks at some of the batches that ran; ``drift.watch`` implements it.
+
+    Attributes:
+        next_at: monotonic seconds from which on a batch is sampled.
+    """
+
+    next_at: float
+
+    def take(self, works: Sequence[Work], outcomes: Sequence[object]) -> None:
+        """Sample a batch, whose answers are sent: for each work its outputs, or an error. Raises nothing."""
         ...
 
 

@@ -1,14 +1,14 @@
 """``models``, ``predict`` and ``devices``: commands that need no running service."""
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from app.commands.asking import FileOrText, inputs_of, opened
 from app.commands.shared import (
     fail,
     open_repository,
@@ -25,8 +25,6 @@ from app.telemetry.logging import configure_logging
 if TYPE_CHECKING:
     from app.contract.model_spec import ModelSpec
 
-METRICS_LIMIT_BYTES = 8 * 2**20
-
 
 @with_model_options
 def models(settings: Settings) -> None:
@@ -35,6 +33,7 @@ def models(settings: Settings) -> None:
 
     from app.contract.files.regular import read_file
     from app.contract.model_spec import ModelSpec
+    from app.contract.said import METRICS_FILE, METRICS_LIMIT_BYTES, measured
     from app.repository.last_valid_file import policy_in_effect
     from app.repository.layouts import Layout, foreign_files, layout_of
     from app.repository.scan import scan
@@ -61,20 +60,13 @@ def models(settings: Settings) -> None:
                     print_facts(f"{name}, version {version}{marked}", {"takes": takes})
                     continue
                 spec = ModelSpec.read(directory)
-                metrics = json.loads(read_file(directory / "metrics.json", METRICS_LIMIT_BYTES))
-                if not isinstance(metrics, dict):
-                    raise ValueError("metrics.json is not an object")
-            except (ServingError, OSError, ValueError, RecursionError) as error:
+                figure = measured(json.loads(read_file(directory / METRICS_FILE, METRICS_LIMIT_BYTES)))
+            except (ServingError, OSError, ValueError, TypeError, RecursionError) as error:
                 print_facts(f"{name}, version {version}", {"unreadable": Text(str(error), style="red")})
                 continue
             kind = spec.preprocessing.kind if spec.preprocessing else "tensor"
             inputs = ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in spec.inputs)
-            measured = f"{_measured(metrics.get('test') or {})} on test data"
-            if "imported" in metrics:
-                measured = "nothing here; it was imported"
-            if metrics.get("dataset", {}).get("form") == "synthetic":
-                measured += " (synthetic data)"
-            facts = {"takes": f"{kind}: {inputs}", "answers": _answers(spec), "measured": measured}
+            facts = {"takes": f"{kind}: {inputs}", "answers": _answers(spec), "measured": figure}
             print_facts(f"{name}, version {version}{marked}", {key: Text(value) for key, value in facts.items()})
 
 
@@ -99,79 +91,42 @@ def _answers(spec: "ModelSpec") -> str:
     return f"{spec.postprocessing.output}: {shown}; tensors: {', '.join(others)}" if others else shown
 
 
-def _measured(test: dict[str, Any]) -> str:
-    """The figure of the test set that matters most, of each output."""
-    if "heads" in test:
-        return ", ".join(f"{name} {_measured(figures)}" for name, figures in test["heads"].items())
-    for name, form in _FIGURES.items():
-        if name in test:
-            return form.format(test[name])
-    return "-"
-
-
-_FIGURES = {
-    "perplexity": "perplexity {:.1f}",
-    "accuracy": "accuracy {:.4f}",
-    "micro_f1": "micro F1 {:.4f}",
-    "rmse": "RMSE {:.4g}",
-}
-
-
 @with_loading_options
 def predict(
     settings: Settings,
     model: Annotated[str, typer.Argument(help="Name of the model, as `models` lists it.")],
-    file_or_text: Annotated[str, typer.Argument(help="An image file, a text file, or the text itself.")],
+    file_or_text: FileOrText,
     version: Annotated[int | None, typer.Option(help="Version [default: the default version of the model].")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Number of labels to show.")] = 3,
 ) -> None:
-    """Classify one image or text, without a running service."""
+    """Classify an image, a text or rows, without a running service."""
     configure_logging(level="error", form="text")
-    path = Path(file_or_text)
-    data = path.read_bytes() if _is_file(path) else None
     try:
-        ranked = asyncio.run(_predict(settings, model, version, data, file_or_text, top_k))
+        rows = asyncio.run(_predict(settings, model, version, file_or_text, top_k))
     except ServingError as error:
         fail(error.message)
+    for number, ranked in enumerate(rows):
+        if number:
+            Console().print()
+        _print_ranked(ranked)
+
+
+def _print_ranked(ranked: list[tuple[str, float]]) -> None:
     for label, score in ranked:
         Console().print(Text(f"{score:7.4f}  {label}"))
 
 
 async def _predict(
-    settings: Settings, name: str, version: int | None, data: bytes | None, text: str, top_k: int
-) -> Any:
+    settings: Settings, name: str, version: int | None, file_or_text: str, top_k: int
+) -> list[list[tuple[str, float]]]:
     import time
 
-    from app.contract.tokenizer import text_from_bytes
-    from app.lifecycle.draining import drain
     from app.serving.predictor import predict as run
-    from app.telemetry.metrics import Metrics
-    from app.wiring.assembly import build_lifecycle
 
-    lifecycle = build_lifecycle(settings, Metrics())
-    registry = lifecycle.registry
-    await lifecycle.load_one(name, version)
-    model = registry.get(name, version)
-    try:
-        if model.tokenizer is not None:
-            if data is None and not any(map(str.isspace, text)):
-                typer.echo(f"there is no file {text!r}; it is classified as text", err=True)
-            instance: Any = model.instance_from_text(text if data is None else text_from_bytes(data))
-        elif data is None and model.spec.preprocessing is not None:
-            fail(f"there is no file {text!r}; model {name!r} takes an image file")
-        else:
-            instance = model.instance_from_image(data or b"")
-        prediction = await run(model, {model.input_for_media(): instance[None]}, clock=time.perf_counter)
-        return model.ranked(prediction.outputs[model.score_output()], top_k=top_k)[0]
-    finally:
-        await drain(registry, 0)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a sentence is longer than a file name may be
-        return False
+    async with opened(settings, name, version) as model:
+        _, tensors = inputs_of(model, file_or_text)
+        prediction = await run(model, tensors, clock=time.perf_counter)
+        return model.ranked(prediction.outputs[model.score_output()], top_k=top_k)
 
 
 def devices(

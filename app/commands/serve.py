@@ -83,6 +83,13 @@ def serve(
         str | None,
         typer.Option(help="Which requests to log: off, errors, all, or a fraction such as 0.01 [default: off]."),
     ] = None,
+    metrics_compat: Annotated[
+        str | None,
+        typer.Option(
+            help="Other servers under whose names /metrics has its counts too, separated by commas: triton, tfs "
+            "[default: none]."
+        ),
+    ] = None,
     watch: Annotated[
         str | None,
         typer.Option(help="How to notice changes in the models directory: auto, poll or off [default: auto]."),
@@ -115,6 +122,13 @@ def serve(
         typer.Option(
             "--shared-memory/--no-shared-memory",
             help="Whether clients on this machine may use tensors in shared memory [default: yes].",
+        ),
+    ] = None,
+    playground: Annotated[
+        bool | None,
+        typer.Option(
+            "--playground/--no-playground",
+            help="Whether a browser gets a page at / on which the models can be tried [default: yes].",
         ),
     ] = None,
     private_dir: Annotated[

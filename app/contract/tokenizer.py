@@ -172,9 +172,12 @@ class Tokenizer:
 
         A text without tokens becomes one unknown token.
         """
+        return np.fromiter(map(self._ids.get, self.split(text), repeat(UNKNOWN_ID)), np.int32)
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of which ``encode`` gives the ids."""
         tokens = split_tokens(text, self.scheme) or [UNKNOWN]
-        kept = tokens[: self.max_length] if self.keep == "first" else tokens[-self.max_length :]
-        return np.fromiter(map(self._ids.get, kept, repeat(UNKNOWN_ID)), np.int32)
+        return tokens[: self.max_length] if self.keep == "first" else tokens[-self.max_length :]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ``ids``, without padding; id 1 becomes ``<unknown>``."""

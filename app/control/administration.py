@@ -1,6 +1,7 @@
 """Rules for calls that change what is served, the same over REST and gRPC: permitted callers and parameters."""
 
 import hmac
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -10,6 +11,8 @@ from app.control.api_keys import ApiKeys
 from app.control.credentials import Credentials
 from app.errors import Forbidden, InvalidInput, Unsupported
 from app.repository.serving_file import Promotion
+
+log = logging.getLogger("atelier.admin")
 
 _FORWARDING = frozenset(
     {"forwarded", "via", "x-real-ip", "x-original-forwarded-for", "true-client-ip", "cf-connecting-ip"}
@@ -109,8 +112,9 @@ class AdminRule:
             raise Forbidden(f"{call.name} is closed; the service was started with --admin off")
         if self._has_listener and not call.is_at_listener:
             raise Forbidden(f"{call.name} is closed here; it is answered at the address given with --admin-bind")
+        who = "no key, from this machine"
         if self._needs_key:
-            self._check_key(call)
+            who = self._check_key(call)
         elif not self._local or not call.is_near:
             raise Forbidden(
                 f"{call.name} is closed, because the service listens beyond this machine and has no admin key; "
@@ -121,13 +125,15 @@ class AdminRule:
                 f"{call.name} came through a proxy: it has {sign!r}; without an admin key only callers on this "
                 "machine are accepted; set ATELIER_ADMIN_KEY"
             )
+        log.info("%s was called: %s", call.name, who)
 
-    def _check_key(self, call: AdminCall) -> None:
+    def _check_key(self, call: AdminCall) -> str:
+        """Whose key it is, in words."""
         if self._key and hmac.compare_digest(call.credentials.key, self._key.encode()):
-            return
+            return "by the admin key"
         if self._keys is None:
             raise Forbidden(f"{call.name} requires the admin key; send {call.credentials.place}: Bearer KEY")
-        self._keys.check("admin", call.credentials)
+        return f"by the API key {self._keys.check('admin', call.credentials)!r}"
 
 
 def forwarding(fields: Collection[str]) -> str | None:

@@ -103,9 +103,24 @@ def add_key(path: Path, *, name: str, scopes: Sequence[str], rate: float | None)
         keys = read_keys(path).keys if path.exists() else ()
         if any(other.name == name for other in keys):
             raise KeysUnreadable(f"a key named {name!r} already exists; choose another name")
-        text = KeysFile(keys=(*keys, entry)).model_dump_json(indent=2, exclude_none=True) + "\n"
-        write_whole(path, text.encode(), mode=0o600)
+        _write(path, (*keys, entry))
     return key
+
+
+def remove_key(path: Path, *, name: str) -> None:
+    """Remove the key with that name from the file. Raises as ``add_key``; KeysUnreadable also without such a key."""
+    with _locked(path.parent):
+        keys = read_keys(path).keys
+        kept = tuple(key for key in keys if key.name != name)
+        if len(kept) == len(keys):
+            known = ", ".join(key.name for key in keys[:20]) or "none"
+            raise KeysUnreadable(f"there is no key named {name!r} in {str(path)!r}; it has {known}")
+        _write(path, kept)
+
+
+def _write(path: Path, keys: tuple[KeyEntry, ...]) -> None:
+    text = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n"
+    write_whole(path, text.encode(), mode=0o600)
 
 
 @contextmanager

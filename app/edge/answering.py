@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator
 from typing import Generic, NamedTuple, TypeVar
 
 from app.batching.work import RequestOptions
-from app.edge.call import Call, InferenceRequest, Route
+from app.edge.call import Call, InferenceRequest
 from app.edge.codec.decoding import Decoding, is_small
 from app.edge.codec.encoded import texts_of
 from app.edge.entry.access_log import AccessLog
-from app.edge.observer import RequestObserver
-from app.edge.respond import is_fault, status_of
+from app.edge.entry.trace_context import TraceContext
+from app.edge.observer import RequestObserver, explained
+from app.edge.request_log import log_refusal, request_fields
+from app.edge.respond import status_of
+from app.edge.tracer import RequestTrace, RequestTracer
 from app.errors import ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
@@ -52,6 +55,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         observer: records every request.
         access_log: logs the answered requests; None: no access log.
         clock: monotonic seconds.
+        tracer: traces some requests; None: none.
     """
 
     def __init__(
@@ -62,12 +66,14 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         observer: RequestObserver,
         access_log: AccessLog | None,
         clock: Clock,
+        tracer: RequestTracer | None = None,
     ) -> None:
         self._registry = registry
         self._decoding = decoding
         self._observer = observer
         self._access_log = access_log
         self._clock = clock
+        self.tracer = tracer
 
     @abstractmethod
     def admit(self, call: AnyCall) -> None:
@@ -98,6 +104,13 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         """The client, for logs."""
 
     @abstractmethod
+    def traceparent(self, call: AnyCall) -> bytes | None:
+        """The field ``traceparent`` of a request; None without one."""
+
+    def traced(self, call: AnyCall, trace: RequestTrace) -> None:
+        """Tell the client of a traced request which span it has; by default not at all."""
+
+    @abstractmethod
     def size(self, reply: AnyReply) -> int | None:
         """Body size of a reply in bytes, for the access log; None if it is not known."""
 
@@ -108,6 +121,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             ClientLeft, CancelledError: the client no longer waits for the reply.
         """
         reply: AnyReply | None = None
+        trace = None if self.tracer is None else self._begin_trace(self.tracer, call)
         try:
             self.admit(call)
             if self._registry.asleep.names:
@@ -124,7 +138,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
                 reply = await self.reply(call, model)
         except ServingError as error:
             call.code = status_of(error)
-            log_refusal(call.route, error, call.code, self.caller(call).request_id)
+            log_refusal(call.route, error, call.code, self.caller(call).request_id, call.model)
             reply = self.refused(call, error)
         except (ClientLeft, asyncio.CancelledError):
             call.code = CLIENT_CLOSED_REQUEST
@@ -132,11 +146,11 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         except Exception:
             call.code = 500
             route = call.route
-            fields = {"fields": {"request_id": self.caller(call).request_id}}
+            fields = request_fields(self.caller(call).request_id, call.model)
             log.exception("%s of model %s failed", route.verb, route.name, extra=fields)
             reply = self.refused(call, None)
         finally:
-            self._record(call, reply)
+            self._record(call, reply, trace)
         return reply
 
     async def predicted(
@@ -241,16 +255,36 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             left_s = call.began + model.timeout_s(options) - self._clock()
             model.batcher.check_open(level=model.batcher.rules.level(options.priority), left_s=left_s)
 
-    def _record(self, call: AnyCall, reply: AnyReply | None) -> None:
+    def _begin_trace(self, tracer: RequestTracer, call: AnyCall) -> RequestTrace | None:
+        trace = tracer.begin(call, self.traceparent(call))
+        if trace is not None:
+            self.traced(call, trace)
+        return trace
+
+    def _record(self, call: AnyCall, reply: AnyReply | None, trace: RequestTrace | None) -> None:
         """Count a request that is answered, refused or abandoned, and write the access log."""
-        if call.rollout is not None and call.model is not None and not (call.code == 504 and call.has_own_timeout):
+        protocol = call.route.protocol if not call.explains else explained(call.route.protocol)
+        is_late = call.code == 504 and call.has_own_timeout
+        if call.rollout is not None and call.model is not None and not (is_late or call.explains):
             call.rollout.answered(call.model, call.code)
         seconds = self._clock() - call.began
+        if trace is not None:
+            trace.end(call, self.caller(call).request_id, seconds)
         self._observer.request_done(
-            model=call.model, protocol=call.route.protocol, code=call.code, seconds=seconds, timings=call.timings
+            model=call.model,
+            protocol=protocol,
+            code=call.code,
+            seconds=None if call.explains else seconds,
+            timings=call.timings,
+            trace_id=self._trace_id(call) if trace is None else trace.trace_id,
         )
         if self._access_log is not None and self._access_log.takes(call.code):
             self._log_access(self._access_log, call, reply, seconds)
+
+    def _trace_id(self, call: AnyCall) -> str | None:
+        """The trace that the client of a request records."""
+        context = TraceContext.parse(self.traceparent(call))
+        return context.trace_id if context is not None and context.is_sampled else None
 
     def _log_access(self, access_log: AccessLog, call: AnyCall, reply: AnyReply | None, seconds: float) -> None:
         """Log a request. The size of a streamed reply is not known."""
@@ -263,14 +297,6 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             bytes=None if reply is None else self.size(reply),
             ms=round(1e3 * seconds, 3),
         )
-
-
-def log_refusal(route: Route, error: ServingError, code: int, request_id: str) -> None:
-    """Log a server fault as an error and everything else at level debug."""
-    level, word = (logging.ERROR, "failed") if is_fault(error) else (logging.DEBUG, "refused")
-    if log.isEnabledFor(level):
-        fields = {"fields": {"request_id": request_id}}
-        log.log(level, "%s of model %s %s with %d: %s", route.verb, route.name, word, code, error.message, extra=fields)
 
 
 def _marks_of(model: LoadedModel) -> tuple[object, ...]:

@@ -46,6 +46,7 @@ class Call:
         rollout: the canary that is compared with it; None without a canary, or if the request names a version.
         code: HTTP status code of the answer, for gRPC too.
         has_own_timeout: the client has set the timeout, so that a late answer is not a fault of the version.
+        explains: its answer is an explanation, whose time and faults say nothing of the version's answers.
     """
 
     route: Route
@@ -55,6 +56,7 @@ class Call:
     rollout: Rollout | None = None
     code: int = 500
     has_own_timeout: bool = False
+    explains: bool = False
 
     @property
     def is_whole(self) -> bool:

@@ -57,6 +57,7 @@ STATUS: tuple[tuple[type[ServingError], int], ...] = (
 )
 
 JSON: Header = (b"content-type", b"application/json")
+PNG: Header = (b"content-type", b"image/png")
 
 
 @dataclass(slots=True)

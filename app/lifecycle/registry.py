@@ -260,6 +260,15 @@ class Registry:
         """Report not ready from now on; requests that still arrive are answered."""
         self.draining = True
 
+    def has(self, model: LoadedModel) -> bool:
+        """Whether a version, or the version of a signature, is loaded and neither unloading nor replaced."""
+        record = self._records.get(model.name, {}).get(model.version)
+        return (
+            record is not None
+            and record.model is not None
+            and any(each is model for each in record.model.with_signatures)
+        )
+
     def loaded(self) -> list[LoadedModel]:
         """Every version that is loaded, whether it is the default version or not."""
         return sorted(self._models(), key=lambda model: (model.name, model.version))

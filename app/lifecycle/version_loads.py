@@ -11,7 +11,7 @@ from app.errors import Draining, ModelNotReady, NoRoom, ServingError, TensorFlow
 from app.lifecycle.loading.load_threads import LoadThreads
 from app.lifecycle.registry import Registry
 from app.lifecycle.versions import State, VersionRecord
-from app.loaded import LoadedModel
+from app.loaded import LoadedModel, unloaded
 from app.repository.policy import ServingPolicy
 from app.repository.repository import Repository
 
@@ -219,8 +219,7 @@ class VersionLoads:
                 await model.leases.ended()
         except TimeoutError:
             log.warning("model %s version %d: requests did not finish within %g s", name, model.version, timeout_s)
-        gone = f"model {name!r} version {model.version} was unloaded before this request was answered; try again"
-        await _close(model, ModelNotReady(gone))
+        await _close(model, ModelNotReady(unloaded(name, model.version)))
         self.retiring_bytes -= model.memory_bytes
         self._on_freed()
 

@@ -1,11 +1,12 @@
 """The models directory as one object: published versions, and the settings of each model."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from app.errors import SettingsUnwritable
-from app.repository import last_valid_file, scan, serving_file
+from app.repository import canary_file, last_valid_file, scan, serving_file
 from app.repository.layouts import Layout, layout_of
 from app.repository.missing import no_model
 from app.repository.places import Place, Places
@@ -107,10 +108,23 @@ class Repository:
         """See ``serving_file.rollback_target``."""
         return serving_file.rollback_target(self.places.of(name), default=default, versions=versions)
 
+    def start_canary(
+        self, name: str, version: int, rollout: Mapping[str, Mapping[str, Any]], *, versions: list[int]
+    ) -> int:
+        """See ``canary_file.start``; SettingsUnwritable if the file cannot be written."""
+        with _writing(name):
+            return canary_file.start(self.places.of(name), version, rollout, versions=versions)
+
+    def stop_canary(self, name: str) -> tuple[int, int | None]:
+        """See ``canary_file.stop``; SettingsUnwritable if the file cannot be written."""
+        versions = self.versions(name)
+        with _writing(name):
+            return canary_file.stop(self.places.of(name), versions)
+
     def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
-        """See ``serving_file.halt``; SettingsUnwritable if the file cannot be written."""
+        """See ``canary_file.halt``; SettingsUnwritable if the file cannot be written."""
         with _writing(pair.name):
-            return serving_file.halt(self.places.of(pair.name), pair, reason, judged=judged)
+            return canary_file.halt(self.places.of(pair.name), pair, reason, judged=judged)
 
 
 @contextmanager

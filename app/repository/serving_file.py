@@ -15,7 +15,6 @@ from app.repository.missing import no_version
 from app.repository.places import Place
 from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy
 from app.repository.policy_file import read_policy
-from app.repository.rollout_policy import CanaryPair, RolloutPolicy
 
 # Number of promotions that can be rolled back.
 HISTORY = 20
@@ -50,7 +49,7 @@ def write_batching(model_directory: Path, values: Mapping[str, Any]) -> Path:
         VersionRefused: the file is invalid, or would be; it is left as it was.
         OSError: it cannot be written; it is left as it was.
     """
-    return _change(model_directory, lambda document, _: {"batching": document.get("batching", {}) | values})
+    return change(model_directory, lambda document, _: {"batching": document.get("batching", {}) | values})
 
 
 def promote(place: Place, version: int, *, default: int | None, versions: Sequence[int]) -> Promotion:
@@ -123,33 +122,11 @@ def _previous(place: Place, default: int | None, versions: Sequence[int]) -> tup
     )
 
 
-def halt(place: Place, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
-    """Record why a canary gets no more requests, unless the file has another canary or other limits by now.
-
-    Args:
-        place: of the model.
-        pair: the canary, and what it was compared with.
-        reason: in words.
-        judged: the limits that it was judged by.
-
-    Returns:
-        Whether it is written: a canary that followed this one is not halted for it.
-
-    Raises:
-        VersionRefused, OSError: see ``write_batching``.
-    """
-    policy = read_policy(place.directory, place.stated)
-    if not policy.compares(pair) or policy.rollout != judged:
-        return False
-    _change(place.directory, lambda document, _: {"rollout": document.get("rollout", {}) | {"halted": reason}})
-    return True
-
-
 def _make_stable(place: Place, version: int, promoted: Sequence[int]) -> None:
     """Give a version the label "stable", and let a canary that was halted start again."""
 
-    def change(document: dict[str, Any], policy: ServingPolicy) -> dict[str, Any]:
-        before = policy.version_labels if "version_labels" in document else place.stated.get("version_labels", {})
+    def relabelled(document: dict[str, Any], policy: ServingPolicy) -> dict[str, Any]:
+        before = labels_in_effect(place, document, policy)
         labels = {STABLE: version} | {label: each for label, each in before.items() if label != STABLE}
         if labels.get(CANARY) == version:
             del labels[CANARY]
@@ -158,18 +135,24 @@ def _make_stable(place: Place, version: int, promoted: Sequence[int]) -> None:
             changed["rollout"] = {key: value for key, value in document["rollout"].items() if key != "halted"}
         return changed
 
-    _change(place.directory, change)
+    change(place.directory, relabelled)
 
 
-def _change(model_directory: Path, change: Callable[[dict[str, Any], ServingPolicy], Mapping[str, Any]]) -> Path:
-    """Write the result of ``change`` for the document and its policy; other keys stay.
+def labels_in_effect(place: Place, document: Mapping[str, Any], policy: ServingPolicy) -> Mapping[str, int]:
+    """The labels in effect: those of the file, or else of models.config."""
+    stated: Mapping[str, int] = place.stated.get("version_labels", {})
+    return policy.version_labels if "version_labels" in document else stated
 
-    A reader sees the old file or the new one, never a part of either.
+
+def change(model_directory: Path, new_keys: Callable[[dict[str, Any], ServingPolicy], Mapping[str, Any]]) -> Path:
+    """Write the keys that ``new_keys`` gives for the document and its policy; other keys stay.
+
+    A reader sees the old file or the new one, never a part of either. Returns and raises as ``write_batching``.
     """
     path, data = _read(model_directory)
     policy = ServingPolicy.parse(path, data)
     document = json.loads(data)
-    document.update(change(document, policy))
+    document.update(new_keys(document, policy))
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
         ServingPolicy.model_validate_json(text)

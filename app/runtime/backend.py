@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from app.contract.strings import held_bytes
+from app.errors import InvalidInput
 from app.types import Array, Tensors
 
 
@@ -56,6 +57,35 @@ class Backend(Protocol):
             BackendFailed: the runtime raised, or an output has another batch size.
         """
         ...
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether ``part_gradients`` can be asked."""
+        return False
+
+    def part_gradients(self, variants: Tensors, *, output: str, target: int) -> dict[str, Array]:
+        """How much each part of an instance adds to one element of an output, by integrated gradients.
+
+        It may run while ``run`` does, and does not delay it.
+
+        Args:
+            variants: signature input name -> (2 + parts, *instance_shape): the instance, the instance with all parts
+                hidden, and with each part hidden alone.
+            output: signature output name.
+            target: the element of one row of the output.
+
+        Returns:
+            ``scores``: float64 (parts,), and ``difference``: float64 (), between the first two rows; the sum of the
+            scores is near it.
+
+        Raises:
+            InvalidInput: the model cannot be differentiated, or this backend has no gradients.
+            BackendFailed: the runtime ended or took too long.
+        """
+        raise InvalidInput(
+            f"the model is run by {self.provider}, which has no gradients; 'gradients' takes versions that the backend "
+            "savedmodel serves, the other methods all"
+        )
 
     def close(self) -> None:
         """Free the memory of the version. No call is in progress."""

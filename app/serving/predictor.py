@@ -176,6 +176,7 @@ def _works(
             length=part.length,
             shape_key=model.shape_key(part.inputs),
             as_sent=model.gives_optional(part.inputs),
+            is_probe=options.is_probe,
         )
         for part in request.parts
     ]

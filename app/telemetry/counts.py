@@ -1,5 +1,6 @@
 """Counts of one model version."""
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -52,6 +53,8 @@ class VersionMetrics:
     # Batch size -> seconds of BATCH_STAGES.
     by_batch_size: defaultdict[int, BatchStages] = field(default_factory=lambda: defaultdict(_batch_stages))
     last_inference_s: float = 0.0
+    # Bucket of request_seconds -> trace id, seconds and time (seconds since 1970) of the last traced request in it.
+    exemplars: dict[int, tuple[str, float, float]] = field(default_factory=dict)
     # Answered requests that are not in the histograms yet: total seconds, then those of STAGES.
     waiting: list[tuple[float, ...]] = field(default_factory=list)
     # Batches that are not: rows, why it closed, times, padding.
@@ -81,6 +84,10 @@ class VersionMetrics:
         self.waiting += [(each, *stages) for each in seconds]
         if len(self.waiting) >= FOLD_AT:
             self.fold()
+
+    def note_trace(self, trace_id: str, seconds: float, now: float) -> None:
+        """Remember a traced request as the example of its bucket."""
+        self.exemplars[bisect_left(SECONDS, seconds)] = (trace_id, seconds, now)
 
     def fold(self) -> None:
         """Add the collected batches and requests to the histograms."""
@@ -146,6 +153,7 @@ class VersionMetrics:
             "counts": {name: plain(getattr(self, name)) for name in SUMMED},
             "queued": [self.queued_rows, self.queued_bytes],
             "last_inference_s": self.last_inference_s,
+            "exemplars": [[bucket, *each] for bucket, each in self.exemplars.items()],
         }
 
     def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
@@ -161,9 +169,12 @@ class VersionMetrics:
             self.queued_rows += snapshot["queued"][0]
             self.queued_bytes += snapshot["queued"][1]
         self.last_inference_s = max(self.last_inference_s, snapshot["last_inference_s"])
+        for bucket, trace_id, seconds, now in snapshot["exemplars"]:
+            if bucket not in self.exemplars or self.exemplars[bucket][2] < now:
+                self.exemplars[bucket] = (trace_id, seconds, now)
 
 
-NOT_SUMMED = {"queued_rows", "queued_bytes", "last_inference_s", "waiting", "batches"}
+NOT_SUMMED = {"queued_rows", "queued_bytes", "last_inference_s", "exemplars", "waiting", "batches"}
 SUMMED = tuple(each.name for each in fields(VersionMetrics) if each.name not in NOT_SUMMED)
 
 

@@ -6,6 +6,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.runtime.gpu_usage import GpuUsage
+from app.telemetry.compat import TRITON_GPU, Compat
 
 GPU_LABELS = ["device", "gpu_uuid"]
 _FAMILIES = {
@@ -24,10 +25,12 @@ class WithGpus(Collector):
     Args:
         others: metrics of the service.
         usage: reads the GPUs; an unknown value has no sample.
+        compat: other servers whose names of these metrics are added.
     """
 
-    def __init__(self, others: Collector, usage: Sequence[GpuUsage]) -> None:
+    def __init__(self, others: Collector, usage: Sequence[GpuUsage], compat: Sequence[Compat] = ()) -> None:
         self._others = others
+        self._compat = compat
         self._usage = [gpu for gpu in usage if gpu.is_visible]
 
     def collect(self) -> Iterator[Metric]:
@@ -35,8 +38,10 @@ class WithGpus(Collector):
         yield from self._others.collect()
         for attribute, (name, text) in _FAMILIES.items() if self._usage else ():
             family = GaugeMetricFamily(name, text, labels=GPU_LABELS)
+            same = GaugeMetricFamily(TRITON_GPU[attribute], f"As in Triton: `{name}`.", labels=["gpu_uuid"])
             for gpu in self._usage:
                 value = getattr(gpu, attribute)
                 if value is not None:
                     family.add_metric([gpu.name, gpu.uuid], value)
-            yield family
+                    same.add_metric([gpu.uuid], value)
+            yield from (family, same) if "triton" in self._compat else (family,)

@@ -14,7 +14,9 @@ from app.batching.work import Timings
 from app.lifecycle.versions import State
 from app.loaded import LoadedModel
 from app.rollout.comparison import Comparison
+from app.telemetry.compat import Compat, compat_families
 from app.telemetry.counts import VERSION_LABELS, VersionMetrics
+from app.telemetry.drift import Drift, drift_families
 from app.telemetry.families import Facts, canary_families, fact_families, facts_of
 from app.telemetry.sums import Duration, plain, summed
 from app.telemetry.version_families import (
@@ -41,11 +43,19 @@ class Metrics(Collector):
     Args:
         wall_clock: seconds since 1970, for the time of the last inference.
         histograms: see ``histogram_families``.
+        compat: see ``compat_families``.
     """
 
-    def __init__(self, *, wall_clock: Callable[[], float] = time.time, histograms: Histograms = "requests") -> None:
+    def __init__(
+        self,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        histograms: Histograms = "requests",
+        compat: Sequence[Compat] = (),
+    ) -> None:
         self._wall_clock = wall_clock
         self._histograms = histograms
+        self._compat = compat
         self._versions: dict[tuple[str, int], VersionMetrics] = {}
         # One state, or several if merged processes differ.
         self._states: dict[tuple[str, str], set[State]] = {}
@@ -62,6 +72,7 @@ class Metrics(Collector):
         # Comparisons of other processes: (model, stable, canary) -> comparison, and whether the canary is halted.
         self._merged: dict[tuple[str, int, int], tuple[Comparison, bool]] = {}
         self._merged_facts: dict[tuple[str, int], Facts] = {}
+        self._merged_drift: dict[tuple[str, int], Drift] = {}
 
     def statistics(self, name: str, version: int) -> dict[str, Any]:
         """Counts of one version; implements ``control.describe.Statistics``."""
@@ -105,7 +116,14 @@ class Metrics(Collector):
             self._forgotten_requests += sum(self._versions.pop(key).requests.values())
 
     def request_done(
-        self, *, model: LoadedModel | None, protocol: str, code: int, seconds: float, timings: Timings
+        self,
+        *,
+        model: LoadedModel | None,
+        protocol: str,
+        code: int,
+        seconds: float | None,
+        timings: Timings,
+        trace_id: str | None = None,
     ) -> None:
         """Count an inference request; implements ``edge.observer.RequestObserver``."""
         if model is None:  # the name came from the client: never a label
@@ -113,6 +131,10 @@ class Metrics(Collector):
             return
         counts = self.for_version(model.name, model.version)
         counts.requests[protocol, code] += 1
+        if seconds is None:
+            return
+        if trace_id is not None:
+            counts.note_trace(trace_id, seconds, self._wall_clock())
         if code == 200:
             counts.last_inference_s = self._wall_clock()
             counts.answered(seconds, timings)
@@ -147,18 +169,20 @@ class Metrics(Collector):
             "versions": [[*key, counts.snapshot()] for key, counts in self._versions.items()],
             "states": [[*key, sorted(states)] for key, states in self._states.items()],
             "histograms": self._histograms,
+            "compat": list(self._compat),
             "ready": self.is_ready() or self._merged_ready,
             "forgotten_requests": self._forgotten_requests,
             "unknown": plain(self._unknown),
             "loads": plain(self._loads),
             "broken": self._broken,
             "facts": [[*key, asdict(facts)] for key, facts in self._facts().items()],
+            "drift": [[*key, drift.snapshot()] for key, drift in self._drift().items()],
             "rollouts": [[*key, asdict(seen), halted] for key, (seen, halted) in self._compared().items()],
         }
 
     def merge(self, snapshot: Mapping[str, Any], *, ended: bool = False) -> None:
         """Add the metrics of another process; if it has ``ended``, only those that never decrease."""
-        self._histograms = snapshot["histograms"]
+        self._histograms, self._compat = snapshot["histograms"], snapshot["compat"]
         self._merged_ready |= snapshot["ready"] and not ended
         self._forgotten_requests += snapshot["forgotten_requests"]
         for name, version, counts in snapshot["versions"]:
@@ -176,6 +200,8 @@ class Metrics(Collector):
         for name, version, values in () if ended else snapshot["facts"]:
             known = self._merged_facts.get((name, version))
             self._merged_facts[name, version] = Facts(**values).merged_with(known)
+        for name, version, values in () if ended else snapshot["drift"]:
+            self._merged_drift.setdefault((name, version), Drift()).merge(values)
         for name, stable, canary, values, halted in snapshot["rollouts"]:
             seen, was_halted = self._merged.get((name, stable, canary), (Comparison(), False))
             seen.merge(Comparison(**values))
@@ -197,6 +223,8 @@ class Metrics(Collector):
         yield from canary_families(self._compared())
         yield from histogram_families(counted, self._histograms)
         yield from queue_families(counted)
+        yield from drift_families(self._drift())
+        yield from compat_families(counted, compat=self._compat, loads_done=self._loads)
         yield from self._gauges()
 
     def _gauges(self) -> Iterator[Metric]:
@@ -219,6 +247,10 @@ class Metrics(Collector):
 
     def _facts(self) -> dict[tuple[str, int], Facts]:
         return self._merged_facts | {(model.name, model.version): facts_of(model) for model in self.loaded()}
+
+    def _drift(self) -> dict[tuple[str, int], Drift]:
+        own = {(model.name, model.version): Drift.of(model.drift) for model in self.loaded() if model.drift is not None}
+        return self._merged_drift | own
 
     def _compared(self) -> dict[tuple[str, int, int], tuple[Comparison, bool]]:
         own = {_key(each): (each.comparison, each.reason is not None) for each in self.rollouts()}

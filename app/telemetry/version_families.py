@@ -10,6 +10,7 @@ from prometheus_client.core import (
     Metric,
     SummaryMetricFamily,
 )
+from prometheus_client.samples import Exemplar
 
 from app.telemetry.counts import VERSION_LABELS, VersionMetrics
 from app.telemetry.sums import Duration, Histogram
@@ -105,12 +106,15 @@ def histogram_families(counted: Counted, histograms: Histograms) -> Iterator[Met
         histograms: of which there are histograms; of the others there is a summary without quantiles, which has the
             same sum and count.
     """
-    yield _family(
+    requests = HistogramMetricFamily(
         "atelier_request_seconds",
         "Seconds from the first byte of a request to its reply; of an early refusal, since the check.",
-        [(labels, counts.request_seconds) for labels, counts in counted],
-        is_histogram=True,
+        labels=VERSION_LABELS,
     )
+    for labels, counts in counted:
+        buckets, total = counts.request_seconds.samples()
+        requests.add_metric(labels, [_with_exemplar(counts, *each) for each in enumerate(buckets)], total)
+    yield requests
     is_histogram = histograms == "all"
     families = {
         "batch_rows": ("atelier_batch_rows", "Instances per backend call."),
@@ -130,6 +134,16 @@ def histogram_families(counted: Counted, histograms: Histograms) -> Iterator[Met
         is_histogram=is_histogram,
         more_labels=["stage"],
     )
+
+
+def _with_exemplar(
+    counts: VersionMetrics, place: int, bucket: tuple[str, float]
+) -> tuple[str, float] | tuple[str, float, Exemplar]:
+    """A bucket, with the last traced request in it, which only OpenMetrics prints."""
+    if (found := counts.exemplars.get(place)) is None:
+        return bucket
+    trace_id, seconds, now = found
+    return (*bucket, Exemplar({"trace_id": trace_id}, seconds, round(now, 3)))
 
 
 def _family(

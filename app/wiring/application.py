@@ -10,18 +10,20 @@ from app.control.describe import TotalStatistics
 from app.control.feedback import FeedbackDesk
 from app.edge.codec.decode_pool import DecodePool
 from app.edge.connection.limits import Connections
-from app.edge.entry.door import Door
+from app.edge.entry.door import HEAD, Door
 from app.edge.entry.probes import Probes
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.dispatch import Dispatch
 from app.edge.respond import Message, Receive, Scope, Send
 from app.edge.shared_memory.regions import Closed, Regions
 from app.errors import CannotListen
+from app.explain.explainer import Explainer
 from app.lifecycle.draining import fail_unfinished
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
 from app.recording.recordings import Recordings
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import Tracing
 from app.wiring.late import LateApplication
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ class Atelier:
     recordings: Recordings
     feedback: FeedbackDesk
     metrics: Metrics
+    explainer: Explainer
+    tracing: Tracing | None = None
     api: LateApplication
     # Commands (load, unload, promote, roll back) and all counts: of this process or, with workers, of all.
     commands: RepositoryCommands
@@ -69,7 +73,7 @@ class Atelier:
             await self._live(receive, send)
             return
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope, send = {**scope, "method": "GET"}, partial(_without_body, send)
+            scope, send = {**scope, "method": "GET", HEAD: True}, partial(_without_body, send)
         await self.dispatch(scope, receive, send, self.api)
 
     def fail_unfinished(self) -> None:

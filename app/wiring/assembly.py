@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.batching.loop_rest import LoopRest
 from app.contract.files.private import sweep
+from app.drift.watch import DriftSettings
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.loading.device_choice import DeviceChooser, GpuRequest
 from app.lifecycle.loading.loader import Loader
@@ -119,6 +120,9 @@ def build_loader(
         require_verified=settings.require_verified,
         plugins=settings.plugins,
         memory_needs=memory_needs or MemoryNeeds(),
+        drift=DriftSettings(window_s=settings.drift_window_s, rows_per_s=settings.drift_rows_per_s)
+        if settings.drift
+        else None,
         find_samples=stored(VerifiedSamples(settings.state_dir)),
         device_chooser=DeviceChooser(
             placer=placer or Placer(probe_devices),

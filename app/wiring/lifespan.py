@@ -14,10 +14,12 @@ from app.errors import CannotListen
 from app.lifecycle.draining import drain
 from app.lifecycle.follower import Follower
 from app.lifecycle.readiness import not_ready_reason
+from app.lifecycle.registry import Registry
 from app.repository.changes import changes
 from app.settings import Settings
 from app.wiring.application import Atelier
 from app.wiring.housekeeping import Housekeeping
+from app.wiring.open_files import allow_open_files
 from app.wiring.processes import Processes
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ GC_ALLOCATIONS = 50_000
 LOOK_AT_KEYS_EVERY_S = 1.0
 # At the end of the process, for what is recorded and not on the disk yet.
 WRITE_RECORDINGS_WITHIN_S = 2.0
+COUNT_DRIFT_EVERY_S = 1.0
 
 
 @asynccontextmanager
@@ -37,7 +40,10 @@ async def lifespan(
     app: Atelier, *, settings: Settings, processes: Processes, housekeeping: Housekeeping
 ) -> AsyncIterator[None]:
     """Load while the process is already live, so that a probe can distinguish loading from dead; drain at the end."""
+    allow_open_files(settings.max_connections)
     tasks = [asyncio.create_task(_load_and_follow(app, settings, processes.loaded, housekeeping))]
+    if settings.drift:
+        tasks.append(asyncio.create_task(_count_drift(app.registry)))
     if app.keys is not None:
         tasks.append(asyncio.create_task(_follow_keys(app.keys)))
     try:
@@ -58,6 +64,8 @@ async def lifespan(
         app.decode_pool.close()
         app.feedback.close()
         await asyncio.to_thread(app.recordings.close, WRITE_RECORDINGS_WITHIN_S)
+        if app.tracing is not None:
+            await asyncio.to_thread(app.tracing.close)
 
 
 async def _load_and_follow(app: Atelier, settings: Settings, loaded: asyncio.Event, housekeeping: Housekeeping) -> None:
@@ -100,6 +108,15 @@ async def _follow_keys(keys: ApiKeys) -> None:
         await asyncio.to_thread(keys.reread)
 
 
+async def _count_drift(registry: Registry) -> None:
+    """Count the rows that were sampled, in a thread."""
+    while True:
+        await asyncio.sleep(COUNT_DRIFT_EVERY_S)
+        for model in registry.loaded():
+            if model.drift is not None and model.drift.has_waiting:
+                await asyncio.to_thread(model.drift.count)
+
+
 async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "GrpcServer":
     """Listen on ``grpc_port``. The import is here, so that a service without gRPC does not load its libraries."""
     # gRPC's C core writes to standard error past our log; important errors also raise.
@@ -123,10 +140,11 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         "decoding": app.decoding,
         "observer": app.metrics,
         "access_log": app.door.access_log,
+        "tracer": app.tracing,
         "clock": time.perf_counter,
     }
     servicer = InferenceServicer(
-        inference=GrpcInference(memory=app.memory, **answering),
+        inference=GrpcInference(memory=app.memory, explainer=app.explainer, **answering),
         registry=app.registry,
         commands=app.commands,
         statistics=app.total,
@@ -149,7 +167,7 @@ async def _start_grpc(app: Atelier, settings: Settings, *, shared: bool) -> "Grp
         admin=app.admin,
         door=app.door,
     )
-    each_alone = app.keys is not None or app.door.access_log is not None
+    each_alone = app.keys is not None or app.door.access_log is not None or app.tracing is not None
     plain = JointCalls(
         observer=app.metrics,
         registry=registry,

@@ -151,8 +151,9 @@ class Server(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._app.fail_unfinished)
             return
         registry.start_draining()
+        delay_s = self._settings.drain_delay_s
         if self._limit is not None:
-            self._limit.end_within(self._settings.drain_delay_s + self._settings.shutdown_timeout_s + OVERRUN_S)
+            self._limit.end_within(delay_s + self._settings.shutdown_timeout_s + OVERRUN_S)
         self._loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: Any = None) -> None:
@@ -168,9 +169,12 @@ class Server(uvicorn.Server):
 
     def _leave(self) -> None:
         loop = asyncio.get_running_loop()
+        delay_s = self._settings.drain_delay_s
+        if delay_s:
+            log.info("not ready from now on; connections are accepted for another %g s", delay_s)
         self._app.lifecycle.end_loads()
-        loop.call_later(self._settings.drain_delay_s, setattr, self, "should_exit", True)
-        loop.call_later(self._settings.drain_delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
+        loop.call_later(delay_s, setattr, self, "should_exit", True)
+        loop.call_later(delay_s + self._settings.shutdown_timeout_s, self._app.fail_unfinished)
 
 
 def bound(bind: Bind, sockets: list[socket.socket]) -> Bind:

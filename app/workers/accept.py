@@ -107,7 +107,11 @@ class Acceptor:
         return count
 
     def close(self) -> None:
-        """Stop accepting connections."""
+        """Stop accepting connections. Those that wait already are taken, unless another worker is there for them."""
+        self._counts.set(self._worker, CLOSED)
+        if not self._is_closed and self._counts.fewest(self._worker) is None:
+            while self._take():
+                pass
         self._is_closed = True
         self._counts.set(self._worker, CLOSED)
         self._loop.remove_reader(self._listening)

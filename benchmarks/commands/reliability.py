@@ -208,6 +208,25 @@ def overload(
     write_result("overload", {"repeats": repeats, "seconds": seconds, "points": [asdict(point) for point in found]})
 
 
+def stopping(
+    models: Annotated[Path, typer.Option("--models-dir", help="Models directory.")] = Path("models"),
+    clients: Annotated[int, typer.Option(min=1, help="Clients that never pause.")] = 24,
+    runs: Annotated[int, typer.Option(min=1, help="Stops of each kind of service.")] = 5,
+) -> None:
+    """SIGTERM under load, without a load balancer: which clients get no answer to their last request."""
+    from benchmarks.stopping import stop_under_load
+
+    table = Table("service", "stop", "answered", "clients told", "lost", "refused", "failed")
+    document = []
+    for arguments in ((), ("--workers", "2")):
+        for number in range(1, runs + 1):
+            found = stop_under_load(models, arguments, clients=clients)
+            table.add_row(" ".join(arguments) or "one process", str(number), *map(str, asdict(found).values()))
+            document.append({"arguments": arguments, **asdict(found)})
+    Console(width=120).print(table)
+    write_result("stopping", {"clients": clients, "stops": document})
+
+
 def _end_with(faults: Sequence[str]) -> None:
     """Print the faults, if there are any, and end with 1."""
     for fault in faults:

@@ -160,6 +160,16 @@ SERVERS = {
             "floor", "bare uvicorn ASGI, constant", None, _script("floor.py"), False, True, "uvloop, httptools", True
         ),
         Server(
+            "bare",
+            "nothing but uvloop, httptools and ONNX Runtime",
+            None,
+            _script("../../attempts/bare_server.py"),
+            False,
+            False,
+            "nothing is checked, bounded or counted",
+            True,
+        ),
+        Server(
             "floor-granian",
             "bare Granian ASGI, constant",
             "granian",

@@ -10,7 +10,7 @@ from benchmarks.serving.many_models import FIRST
 from benchmarks.serving.samples import IMAGE_MODEL, LARGE_BATCH, OTHER_IMAGE_MODEL, TEXT_MODEL, png
 
 ATELIER, FLOOR, IN_PROCESS, MANY = "atelier", "floor", "in-process", "atelier-20x2"
-GRANIAN = "floor-granian"
+GRANIAN, BARE = "floor-granian", "bare"
 BEST_PEER = "best peer"
 ANSWER_BYTES, V2_ANSWER_BYTES, LABELS_BYTES, TEXT_ANSWER_BYTES, LARGE_ANSWER_BYTES = 135, 210, 265, 50, 10_420
 V2_JSON_ANSWER_BYTES = 260
@@ -84,6 +84,7 @@ _IMAGE_JSON: dict[str, Form] = {
     "triton": forms.v2_json("peer"),
     "pytriton": forms.v2_json("peer"),
     GRANIAN: forms.constant(f"/{ANSWER_BYTES}", _V1_IMAGE),
+    BARE: _V1_IMAGE,
     ATELIER: _V1_IMAGE,
 }
 _IMAGE_RAW: dict[str, Form] = {
@@ -95,6 +96,7 @@ _IMAGE_RAW: dict[str, Form] = {
     "triton": forms.v2_raw("peer"),
     "pytriton": forms.v2_raw("peer"),
     GRANIAN: forms.constant(f"/{ANSWER_BYTES}", _RAW),
+    BARE: _RAW,
     ATELIER: _RAW,
 }
 _TEXTS: dict[str, Form] = {

@@ -1,7 +1,7 @@
 """Writes the dashboards of deploy/grafana/dashboards: ``python -m deploy.grafana.generate``.
 
 ``panels`` has the charts; the rest of Grafana's JSON is the same for all of them. A test queries every expression in a
-real Prometheus that scrapes a real service.
+real Prometheus that scrapes a real service, and ``make grafana-schema`` checks the files against Grafana's own types.
 
 Source: Grafana, Dashboard JSON model and Provision dashboards; schema version 39 (Grafana 11).
 """
@@ -16,7 +16,22 @@ from deploy.grafana.panels import MODEL, ROLLOUT, SERVICE, Panel
 DIRECTORY = Path(__file__).parent / "dashboards"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH, HEIGHT, ACROSS = 8, 8, 3
-
+# To the other dashboards, with the time range and the choice of this one.
+LINK = {
+    "type": "dashboards",
+    "title": "Atelier",
+    "tags": ["atelier"],
+    "asDropdown": True,
+    "icon": "external link",
+    "tooltip": "",
+    "includeVars": True,
+    "keepTime": True,
+    "targetBlank": False,
+}
+OPTIONS = {
+    "legend": {"showLegend": True, "displayMode": "list", "placement": "bottom", "calcs": []},
+    "tooltip": {"mode": "multi", "sort": "desc"},
+}
 
 DASHBOARDS = {
     "service": ("Atelier: service", SERVICE, "instance", "label_values(atelier_ready, instance)"),
@@ -38,7 +53,7 @@ def dashboard(name: str) -> dict[str, Any]:
         "time": {"from": "now-1h", "to": "now"},
         "templating": {"list": [_datasource(), _variable(variable, values)]},
         "annotations": {"list": []},
-        "links": [{"type": "dashboards", "title": "Atelier", "tags": ["atelier"], "asDropdown": True}],
+        "links": [LINK],
         "panels": _panels(panels),
     }
 
@@ -57,7 +72,7 @@ def _panels(panels: Sequence[Panel]) -> list[dict[str, Any]]:
                 "h": HEIGHT,
             },
             "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-            "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+            "options": OPTIONS,
             "targets": [
                 {"refId": chr(ord("A") + index), "expr": expression, "legendFormat": legend, "datasource": DATASOURCE}
                 for index, (expression, legend) in enumerate(panel.queries.items())
@@ -77,7 +92,6 @@ def _variable(name: str, values: str) -> dict[str, Any]:
         "type": "query",
         "datasource": DATASOURCE,
         "query": {"query": values, "refId": name},
-        "definition": values,
         "refresh": 2,
         "includeAll": True,
         "multi": True,

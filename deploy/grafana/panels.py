@@ -177,6 +177,11 @@ MODEL = (
         "short",
     ),
     Panel(
+        "Drift from the training data (0.25 is a large shift)",
+        {'max by (version, kind) (atelier_drift_score{model=~"$model"})': "{{kind}}, version {{version}}"},
+        "short",
+    ),
+    Panel(
         "Memory of the model",
         {'sum by (version) (atelier_model_memory_bytes{model=~"$model"})': "version {{version}}"},
         "bytes",

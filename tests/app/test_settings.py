@@ -18,3 +18,9 @@ def test_an_error_of_settings_shows_no_secret():
         Settings(admin_key="TOPSECRETKEY123", tls_key_password="PASSWORD9")
     assert "TOPSECRET" not in str(refused.value)
     assert "PASSWORD9" not in str(refused.value)
+
+
+def test_only_known_servers_have_names_of_metrics():
+    assert Settings(metrics_compat="triton, tfs").metrics_compat == ("triton", "tfs")
+    with pytest.raises(ValidationError, match="Input should be 'triton' or 'tfs'"):
+        Settings(metrics_compat="triton,kserve")

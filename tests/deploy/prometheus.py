@@ -3,6 +3,7 @@
 import json
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,13 +15,14 @@ CONFIGURATION = ROOT / "deploy/prometheus/prometheus.yml"
 
 
 @contextmanager
-def prometheus(directory, service, *, rules=False):
+def prometheus(directory, service, *, rules=False, flags=()):
     """Runs Prometheus with our configuration, every second; yields its port.
 
     Args:
         directory: for its files.
         service: that it scrapes.
         rules: whether it evaluates our rules, which are copied there.
+        flags: further flags of Prometheus.
     """
     address = service.url.removeprefix("http://")
     text = CONFIGURATION.read_text().replace("127.0.0.1:8000", address).replace("5s", "1s")
@@ -36,6 +38,7 @@ def prometheus(directory, service, *, rules=False):
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        *flags,
     ]
     with (directory / "log").open("w") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
         try:
@@ -46,10 +49,21 @@ def prometheus(directory, service, *, rules=False):
 
 def query(port, expression):
     """What an expression gives now; nothing while Prometheus starts."""
-    url = f"http://127.0.0.1:{port}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
+    return (_ask(port, "query", expression) or {"result": []})["result"]
+
+
+def exemplars(port, expression):
+    """The exemplars of the series of an expression in the last minute."""
+    now = time.time()
+    found = _ask(port, "query_exemplars", expression, start=now - 60, end=now + 60)
+    return [exemplar for series in found for exemplar in series["exemplars"]]
+
+
+def _ask(port, what, expression, **more):
+    url = f"http://127.0.0.1:{port}/api/v1/{what}?" + urllib.parse.urlencode({"query": expression, **more})
     try:
         with urllib.request.urlopen(url) as reply:
-            return json.load(reply)["data"]["result"]
+            return json.load(reply)["data"]
     except urllib.error.HTTPError as error:
         error.close()
         return []

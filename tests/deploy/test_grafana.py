@@ -1,6 +1,7 @@
 """The dashboards: every expression gives series in a real Prometheus that scrapes a real service under load."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -8,12 +9,13 @@ import time
 import pytest
 
 from deploy.grafana.generate import DASHBOARDS, DIRECTORY, dashboard
+from deploy.grafana.picture import draw, filled
 from tests.deploy.prometheus import prometheus, query
+from tests.support.baselines import write_brightness_baseline
 from tests.support.gpus import WITH_GPUS
-from tests.support.service import Service, wait_until
+from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import SIDE, write_brightness_model
 
-VARIABLES = {"$instance": ".*", "$model": ".*", "$__rate_interval": "10s"}
 EXPRESSIONS = {
     (name, panel["title"], target["expr"])
     for name in DASHBOARDS
@@ -27,6 +29,12 @@ def test_the_files_are_what_is_generated(name):
     assert json.loads((DIRECTORY / f"{name}.json").read_text()) == dashboard(name)
 
 
+def test_they_are_checked_by_the_types_of_the_grafana_that_compose_starts():
+    [image] = re.findall(r"image: grafana/grafana:(\S+)", (ROOT / "deploy/compose.yaml").read_text())
+    packages = json.loads((ROOT / "tests/grafana/package.json").read_text())["devDependencies"]
+    assert packages["@grafana/schema"] == image
+
+
 def test_the_charts_do_not_overlap():
     for name in DASHBOARDS:
         places = [tuple(panel["gridPos"].values()) for panel in dashboard(name)["panels"]]
@@ -38,14 +46,14 @@ def test_the_charts_do_not_overlap():
 def test_every_expression_gives_series(tmp_path):
     models = tmp_path / "models"
     for version in (1, 2):
-        write_brightness_model(models, version=version, bias=version)
+        write_brightness_baseline(write_brightness_model(models, version=version, bias=version))
     policy = {
         "version_labels": {"stable": 1, "canary": 2},
         "rollout": {"canary": {"percent": 20}, "shadow": {"percent": 100}},
         "recording": {"sample": 1.0},
     }
     (models / "brightness" / "serving.json").write_text(json.dumps(policy))
-    state = {"ATELIER_STATE_DIR": str(tmp_path / "state")}
+    state = {"ATELIER_STATE_DIR": str(tmp_path / "state"), "ATELIER_DRIFT_ROWS_PER_S": "1e6"}
     service = Service(models, "--workers", "2", environment={**WITH_GPUS, **state})
     stop = threading.Event()
 
@@ -65,12 +73,13 @@ def test_every_expression_gives_series(tmp_path):
             while missing and time.monotonic() < deadline:
                 time.sleep(1)
                 for name, title, expression in list(missing):
-                    text = expression
-                    for variable, value in VARIABLES.items():
-                        text = text.replace(variable, value)
-                    if query(port, text):
+                    if query(port, filled(expression, "10s")):
                         del missing[name, title, expression]
             assert not missing
+            for name in DASHBOARDS:
+                series = draw(f"http://127.0.0.1:{port}", name, tmp_path / "it.png", minutes=0.5, interval="10s")
+                assert all(series.values())
+                assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")
             wait_until(lambda: query(port, "model:atelier_requests:rate5m"))
             write_brightness_model(models, version=3)
             (models / "brightness/3/model.onnx").write_bytes(b"no graph")

@@ -1,5 +1,6 @@
 """API keys as an operator creates them and as clients send them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.support.bare_connection import Line, head
+from tests.support.commands import run
 from tests.support.grpc_requests import pixels, refusal
 from tests.support.grpc_service import GrpcService
 from tests.support.service import ROOT, own_environment, wait_until
@@ -24,10 +26,13 @@ LARGE = bytes(200_000)
 OPEN = ("/v2/health/live", "/v2/health/ready", "/v1/models", "/v2/models/brightness/ready", "/metrics", "/docs")
 
 
+def keys_command(path, *arguments):
+    return run("keys", *arguments, ATELIER_API_KEYS_FILE=str(path))
+
+
 def new_key(path, name, *arguments):
-    command = [sys.executable, "-m", "app", "keys", "new", "--name", name, *arguments]
-    environment = {**own_environment(), "ATELIER_API_KEYS_FILE": str(path)}
-    made = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    made = keys_command(path, "new", "--name", name, *arguments)
+    assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
 
@@ -193,6 +198,49 @@ def test_keys_are_added_and_revoked_without_a_restart_and_a_broken_file_is_ignor
     third = new_key(path, "third")
     wait_until(lambda: codes(third) == {200} and codes(first) == {401})
     workers.close()
+
+
+def test_a_key_is_replaced_by_another_one_while_the_service_runs(tmp_path, place, start):
+    path = tmp_path / "keys.json"
+    old, other = new_key(path, "shop-2026"), new_key(path, "batch", "--scopes", "infer,feedback", "--rate", "2.5")
+    client = start(place / "models", "--api-keys-file", str(path)).client
+    new = new_key(path, "shop-2027")
+    listed = keys_command(path, "list")
+    assert listed.returncode == 0
+    assert [name in listed.stdout for name in ("shop-2026", "shop-2027", "infer, feedback", "2.5/s")] == [True] * 4
+    assert not any(key in listed.stdout for key in (old, new, other))
+    wait_until(lambda: predict(client, new).status_code == 200)
+    assert predict(client, old).status_code == 200
+    assert keys_command(path, "remove", "--name", "shop-2026").returncode == 0
+    wait_until(lambda: predict(client, old).status_code == 401)
+    assert predict(client, new).status_code == 200
+    missing = keys_command(path, "remove", "--name", "shop-2026")
+    assert missing.returncode == 2
+    assert f"there is no key named 'shop-2026' in {str(path)!r}; it has batch, shop-2027" in missing.stderr
+    assert predict(client, new).status_code == 200
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("remove", "--name", "a")])
+def test_a_file_of_keys_that_is_missing_or_broken_is_named(tmp_path, arguments):
+    path = tmp_path / "keys.json"
+    for content in (None, "{broken"):
+        if content is not None:
+            path.write_text(content)
+        failed = keys_command(path, *arguments)
+        assert failed.returncode == 2
+        assert f"the file of API keys {str(path)!r}" in failed.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_the_file_stays_that_of_its_owner_when_root_adds_a_key(tmp_path):
+    path = tmp_path / "keys.json"
+    new_key(path, "first")
+    os.chown(path, 12_345, 54_321)
+    path.chmod(0o640)
+    new_key(path, "second")
+    keys_command(path, "remove", "--name", "first")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12_345, 54_321, 0o640)
 
 
 @pytest.mark.parametrize("length", [IMAGE, LARGE], ids=["small", "large"])

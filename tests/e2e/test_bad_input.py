@@ -473,7 +473,7 @@ def test_an_unknown_label_is_not_found(tiny):
 @pytest.mark.parametrize("path", ["/v1/models/words:guess", "/v1/models/words/versions/1:Guess"])
 def test_an_unknown_verb_is_a_malformed_request_as_in_tensorflow_serving(tiny, path):
     error = refused(tiny, path, content=b"{}")
-    assert error == f"Malformed request: POST {path}; use :predict or :classify or :regress"
+    assert error == f"Malformed request: POST {path}; use :predict or :classify or :regress or :explain"
 
 
 def test_a_verb_of_v2_below_v1_is_answered_with_its_path(tiny):
@@ -506,7 +506,7 @@ def test_post_on_a_status_path_is_405(tiny):
     reply = tiny.post("/v1/models/words")
     assert (reply.status_code, reply.headers["allow"]) == (405, "GET")
     assert reply.json() == {
-        "error": "Method Not Allowed; use GET, or POST to a path that ends in :predict, :classify or :regress"
+        "error": "Method Not Allowed; use GET, or POST to a path that ends in :predict, :classify, :regress or :explain"
     }
     assert tiny.post("/metrics").json() == {"error": "Method Not Allowed; use GET"}
 

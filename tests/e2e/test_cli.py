@@ -18,8 +18,8 @@ from tests.support.tiny_models import write_brightness_model
 
 COMMANDS = {
     "app": (
-        *("serve", "models", "predict", "score", "verify", "promote", "rollback", "autotune", "recordings", "devices"),
-        "keys",
+        *("serve", "models", "predict", "explain", "score", "verify", "promote", "rollback", "autotune"),
+        *("recordings", "devices", "top", "canary", "keys"),
     ),
     "training": (
         *(
@@ -32,6 +32,8 @@ COMMANDS = {
             "report",
             "tune",
             "import",
+            "baselines",
+            "robustness",
             "reproduce",
             "compare",
             "all",
@@ -117,7 +119,7 @@ def test_models_and_list_are_readable_at_80_columns(tiny_models):
         assert "…" not in text
         assert "Ankle boot" in text or package == "training"
     names = [line for line in run("models", COLUMNS="80").stdout.splitlines() if not line.startswith(" ")]
-    assert "shakespeare-next-word-lstm, version 1" in names
+    assert "shakespeare-next-word-lstm, version 2" in names
 
 
 @pytest.mark.parametrize("columns", [40, 80])
@@ -151,7 +153,7 @@ def test_predict_a_file_and_a_text(tiny_models, tmp_path):
 
 def test_predict_warns_that_a_word_which_might_be_a_file_is_read_as_text(tiny_models):
     result = run("predict", "words", "good.txt", "--models-dir", tiny_models)
-    assert result.stderr == "there is no file 'good.txt'; it is classified as text\n"
+    assert result.stderr == "there is no file 'good.txt'; it is read as text\n"
     assert "positive" in result.stdout
 
 
@@ -186,7 +188,7 @@ def test_models_names_the_file_that_cannot_be_read(tmp_path):
         (("words", "   "), "text is empty; send at least one word"),
         (("brightness", "[a] [/b]"), "there is no file '[a] [/b]'; model 'brightness' takes an image file"),
         (("[red]", ":king:"), "Request for unknown model: '[red]' is not found; models: brightness, fragile, words"),
-        (("fragile", "x"), "model 'fragile' takes no images; it takes tensors: 'index' (one int32)"),
+        (("fragile", "x"), "there is no file 'x'; model 'fragile' takes a .json file"),
         (("words", ROOT / "docs/examples/boot.png"), "533 bytes are not UTF-8 text: byte 0 is 0x89"),
     ],
 )

@@ -1,7 +1,6 @@
 """Start, refuse, drain, stop."""
 
 import json
-import re
 import shutil
 import signal
 import socket
@@ -11,10 +10,12 @@ import time
 import httpx
 import pytest
 
+from tests.support.bare_connection import last_replies, under_way
 from tests.support.service import Service, wait_until
 from tests.support.tiny_models import flip_one_weight, write_brightness_model, write_fragile_model, write_slow_model
 
 GOOD = {"instances": [[[200] * 4] * 4]}
+SLOW = "/v1/models/slow:predict"
 
 
 def status(service, model="brightness"):
@@ -153,62 +154,38 @@ def test_a_request_under_way_at_sigterm_is_answered(tiny_models):
     assert code == [0]
 
 
-def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path):
+def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path, start):
     write_slow_model(tmp_path, multiplications=20)
-    service = Service(tmp_path, "--shutdown-timeout-s", "1")
-    replies = []
-
-    def ask():
-        replies.append(httpx.post(service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60))
-
-    clients = [threading.Thread(target=ask) for _ in range(8)]
-    for client in clients:
-        client.start()
-    deadline = time.monotonic() + 30
-    while not re.search(r'^atelier_queued_rows{model="slow",version="1"} [567]', scrape(service), re.M):
-        assert time.monotonic() < deadline, scrape(service)
+    service = start(tmp_path, "--shutdown-timeout-s", "1")
+    lines = under_way(service, SLOW, {"instances": [1]}, times=8)
     assert service.stop() == 0
-    for client in clients:
-        client.join()
-    codes = [reply.status_code for reply in replies]
-    assert len(codes) == 8
-    assert set(codes) <= {200, 503}
-    assert 503 in codes
-    refused = next(reply for reply in replies if reply.status_code == 503)
-    assert refused.json() == {"error": "the service shut down before this request was answered"}
+    replies = last_replies(lines)
+    assert {code for code, _ in replies} <= {200, 503}
+    refused = next(document for code, document in replies if code == 503)
+    assert refused == {"error": "the service shut down before this request was answered"}
 
 
 def test_a_call_that_does_not_return_delays_neither_an_unload_nor_the_shutdown(tmp_path, start):
     write_slow_model(tmp_path, multiplications=400)  # a minute
     (tmp_path / "slow" / "serving.json").write_text('{"instances": 2}')  # never on the event loop
     service = start(tmp_path, "--shutdown-timeout-s", "1")
-    replies = []
-
-    def ask():
-        replies.append(httpx.post(service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60))
 
     def ask_thrice():
-        clients = [threading.Thread(target=ask) for _ in range(3)]
-        for client in clients:
-            client.start()
+        lines = under_way(service, SLOW, {"instances": [1]}, times=3)
         wait_until(lambda: service.metric("atelier_queued_rows", model="slow") == 1)
-        return clients
+        return lines
 
-    clients = ask_thrice()
+    lines = ask_thrice()
     assert service.client.post("/v2/repository/models/slow/unload").status_code == 200
     service.wait_for_log("still runs a batch")
-    for client in clients:
-        client.join()
     gone = "model 'slow' version 1 was unloaded before this request was answered; try again"
-    assert {"error": gone} in [reply.json() for reply in replies]  # the others may have come a moment later
+    assert last_replies(lines) == [(503, {"error": gone})] * 3
     assert service.client.post("/v2/repository/models/slow/load").status_code == 200
-    clients += ask_thrice()
+    lines = ask_thrice()
     started = time.monotonic()
     assert service.stop() == 0
     assert time.monotonic() - started < 15
-    for client in clients:
-        client.join()
-    assert [reply.status_code for reply in replies] == [503] * 6
+    assert [code for code, _ in last_replies(lines)] == [503] * 3
 
 
 def test_ready_turns_false_before_the_socket_closes(tiny_models):

@@ -5,13 +5,14 @@ import re
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.baselines import write_brightness_baseline
 from tests.support.gpus import WITH_GPUS
 from tests.support.http_requests import image
 from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import write_brightness_model
 
-# They count what does not happen here.
-WITHOUT_SAMPLES = {"atelier_dropped_rows_total", "atelier_recording_dropped_rows_total"}
+# They count what does not happen here, or need more rows.
+WITHOUT_SAMPLES = {"atelier_dropped_rows_total", "atelier_recording_dropped_rows_total", "atelier_drift_score"}
 ROW = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram|summary) \|\s*(.*?)\s*\| (.+) \|$", re.MULTILINE)
 
 
@@ -36,14 +37,16 @@ def exposed(service):
 
 def test_the_document_lists_every_metric_with_its_type_and_labels(tmp_path):
     for version in (1, 2):
-        policy = write_brightness_model(tmp_path, version=version).parent / "serving.json"
+        directory = write_brightness_model(tmp_path, version=version)
+        write_brightness_baseline(directory)
+        policy = directory.parent / "serving.json"
     policy.write_text(json.dumps({"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}}}))
     found = {}
     for workers in ("1", "2"):
         service = Service(tmp_path, "--workers", workers, environment=WITH_GPUS)
         try:
             service.client.post("/v2/models/brightness/infer", json=image()).raise_for_status()
-            for last in ("atelier_shadow_copies_total{", "atelier_gpu_power_watts{"):
+            for last in ("atelier_shadow_copies_total{", "atelier_gpu_power_watts{", "atelier_drift_rows{"):
                 wait_until(lambda last=last, service=service: last in service.client.get("/metrics").text)
             found |= exposed(service)
         finally:

@@ -181,7 +181,7 @@ def test_predict_prints_the_next_words(models, tmp_path):
 def test_predict_refuses_numbers_as_text(models):
     code, text, error = run("predict", "rule", "10", "--models-dir", models)
     assert (code, text) == (2, "")
-    assert error == "error: model 'rule' takes no images; it takes tensors: 'x' (float32 of shape (1,))\n"
+    assert error == "error: there is no file '10'; model 'rule' takes a .json file\n"
 
 
 REFUSED = {

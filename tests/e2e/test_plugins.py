@@ -217,7 +217,7 @@ def test_settings_that_name_another_backend_are_refused(start, models, site):
 
 def test_a_batch_that_fails_reports_the_reason_and_the_next_one_is_answered(start, models, site):
     write_version(models, "odd", "odd")
-    (models / "odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
+    (models / "odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 5000}}')
     install(site, odd=("odd", "Odd", ODD))
     service = started(start, models, site, "--plugins", "odd")
     assert predict(service, "odd", [1, 2]) == [2, 4]
@@ -348,7 +348,7 @@ def steps(tmp_path_factory):
         else:
             write_best_label(models, name)
         (models / name / "1" / "backend.json").write_text(json.dumps({"transform": name}))
-    (models / "Odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 1000}}')
+    (models / "Odd" / "serving.json").write_text('{"batching": {"max_execution_ms": 5000}}')
     write_graph(
         models,
         "brief",
@@ -475,4 +475,4 @@ def test_commands_that_load_a_model_have_the_flag_of_serve(models, site, tmp_pat
     assert done.stdout.startswith("odd version 1 is verified: "), done.stderr
     commands = get_command(cli).commands
     having = {name for name, command in commands.items() if "plugins" in {each.name for each in command.params}}
-    assert having == {"serve", "predict", "score", "verify", "autotune"}
+    assert having == {"serve", "predict", "explain", "score", "verify", "autotune"}

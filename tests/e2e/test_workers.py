@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from app.runtime.devices import cpu_threads
+from tests.support.bare_connection import asked, last_replies
 from tests.support.commands import run
 from tests.support.service import ROOT, Service, own_environment, wait_until
 from tests.support.tiny_inputs import PIXELS
@@ -517,17 +518,13 @@ def test_not_ready_precedes_not_listening_and_a_second_interrupt_ends_immediatel
 
 
 def test_work_that_outlasts_the_shutdown_time_is_answered_503(tmp_path, start):
-    write_slow_model(tmp_path, multiplications=20)
+    write_slow_model(tmp_path, multiplications=80)
+    (tmp_path / "slow" / "serving.json").write_text('{"instances": 2}')  # never on the event loop
     workers = start(tmp_path, "--shutdown-timeout-s", "1")
-
-    def ask(_):
-        return httpx.post(workers.service.url + "/v1/models/slow:predict", json={"instances": [1]}, timeout=60)
-
-    with ThreadPoolExecutor(10) as pool:
-        asked = pool.map(ask, range(10))
-        wait_until(lambda: workers.metric("atelier_queued_rows", model="slow") >= 6)
-        assert workers.service.stop() == 0
-        codes = {reply.status_code for reply in asked}
+    lines = asked(workers.service, "/v1/models/slow:predict", {"instances": [1]}, times=10)
+    wait_until(lambda: workers.metric("atelier_queued_rows", model="slow") == 6)  # each worker runs two
+    assert workers.service.stop() == 0
+    codes = {code for code, _ in last_replies(lines)}
     assert codes <= {200, 503}
     assert 503 in codes
 

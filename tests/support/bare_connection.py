@@ -4,16 +4,40 @@ import json
 import re
 import socket
 import time
+from contextlib import ExitStack
 
 from tests.support.tiny_models import SIDE
 
 PATH = "/v1/models/brightness:predict"
 
 
-def head(extra="", *, method="POST", path=PATH, version="1.1", length=SIDE * SIDE):
+def head(extra="", *, method="POST", path=PATH, version="1.1", length=SIDE * SIDE, form="application/octet-stream"):
     framing = f"Content-Length: {length}\r\n" if length is not None else ""
-    octets = "Content-Type: application/octet-stream\r\n"
-    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\n{octets}{extra}{framing}\r\n".encode()
+    return f"{method} {path} HTTP/{version}\r\nHost: localhost\r\nContent-Type: {form}\r\n{extra}{framing}\r\n".encode()
+
+
+def asked(service, path, document, *, times):
+    """Connections on each of which the same request was sent."""
+    body = json.dumps(document).encode()
+    packet = head(path=path, length=len(body), form="application/json") + body
+    return [Line(service.url).send(packet) for _ in range(times)]
+
+
+def under_way(service, path, document, *, times):
+    """The same, once the service, a single process, has read them all.
+
+    A client in a thread may still be connecting when the first of them fill the queue; a stop then resets it.
+    """
+    lines = asked(service, path, document, times=times)
+    with Line(service.url) as last:  # connections are accepted and read in the order in which they were opened
+        assert last.send(head(method="GET", path="/v2/health/live", length=None)).reply()[0] == 200
+    return lines
+
+
+def last_replies(lines):
+    """Status and document of the next reply on each, and the connections closed."""
+    with ExitStack() as stack:
+        return [stack.enter_context(line).reply() for line in lines]
 
 
 class Line:

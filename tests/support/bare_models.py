@@ -24,7 +24,8 @@ def write_graph(models, name, nodes, inputs, outputs, weights=(), *, version=1, 
         [helper.make_tensor_value_info(*each) for each in outputs],
         [numpy_helper.from_array(values, key) for key, values in dict(weights).items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     directory = models / name / str(version)
     directory.mkdir(parents=True)
     onnx.save(model, directory / "model.onnx")

@@ -17,10 +17,10 @@ http {{
     access_log off;
     client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
-    client_max_body_size 0;
-    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; {extra} }} }}
+    {http}
 }}
 """
+"""nginx.conf with places that a test may write."""
 HAPROXY = """
 global
     maxconn 64
@@ -47,10 +47,12 @@ def nginx(directory: Path, url: str, extra: str = "") -> Iterator[str]:
         url: of the service.
         extra: further directives of the location.
     """
-    port = _free_port()
+    port = free_port()
     configuration = directory / "nginx.conf"
     user = "user root root;" if os.geteuid() == 0 else ""  # started by root it would be one who may not write here
-    configuration.write_text(NGINX.format(user=user, directory=directory, port=port, url=url, extra=extra))
+    server = f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; {extra} }} }}"
+    http = f"client_max_body_size 0; {server}"
+    configuration.write_text(NGINX.format(user=user, directory=directory, http=http))
     with _running(["nginx", "-p", str(directory), "-e", "stderr", "-c", str(configuration)], port) as own:
         yield own
 
@@ -58,14 +60,15 @@ def nginx(directory: Path, url: str, extra: str = "") -> Iterator[str]:
 @contextmanager
 def haproxy(directory: Path, url: str, extra: str = "") -> Iterator[str]:
     """HAProxy in front of a service; yields its own URL. Arguments as for ``nginx``."""
-    port = _free_port()
+    port = free_port()
     configuration = directory / "haproxy.cfg"
     configuration.write_text(HAPROXY.format(port=port, address=url.removeprefix("http://"), extra=extra))
     with _running(["haproxy", "-f", str(configuration)], port) as own:
         yield own
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -44,9 +44,18 @@ FOLLOWS = np.array(
 )
 
 
-def write_brightness_model(models: Path, *, name: str = "brightness", version: int = 1, bias: float = 0.0) -> Path:
-    """4x4 grey images, "dark" or "bright" by their mean: one dense layer of two units."""
-    weights = np.stack([np.full(SIDE * SIDE, -1 / 16), np.full(SIDE * SIDE, 1 / 16)], axis=1).astype(np.float32)
+def write_brightness_model(
+    models: Path,
+    *,
+    name: str = "brightness",
+    version: int = 1,
+    bias: float = 0.0,
+    counts: Sequence[int] = range(SIDE * SIDE),
+) -> Path:
+    """4x4 grey images, "dark" or "bright" by the mean of the pixels that count: one dense layer of two units."""
+    share = np.zeros(SIDE * SIDE)
+    share[list(counts)] = 1 / len(counts)
+    weights = np.stack([-share, share], axis=1).astype(np.float32)
     offset = np.array([127.5 + bias, -127.5 - bias], np.float32)
     nodes = [
         helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
@@ -169,6 +178,44 @@ def write_rule_model(models: Path, *, name: str = "rule", version: int = 1, fini
     golden = Golden(inputs={"x": x}, outputs={"values": 2 * x - 1}, tolerance={"default": 1e-6})
     graph = _graph(spec, nodes, {"slope": np.array([[2]], np.float32), "intercept": np.array([-1], np.float32)})
     return write_version(models, version, spec, graph, golden, test={"rows": 9, "mae": 0.1, "mse": 0.04, "rmse": 0.2})
+
+
+def write_customers_model(models: Path, *, name: str = "customers", version: int = 1) -> Path:
+    """Two columns with classes: who is young, whose age may be missing, or has an odd number, stays."""
+    nodes = [
+        helper.make_node("IsNaN", ["age"], ["missing"]),
+        helper.make_node("Where", ["missing", "middle", "age"], ["known"]),
+        helper.make_node("Mod", ["number", "two"], ["odd"]),
+        helper.make_node("Cast", ["odd"], ["bonus"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["known", "middle"], ["older"]),
+        helper.make_node("Sub", ["older", "bonus"], ["leaves"]),
+        helper.make_node("Neg", ["leaves"], ["stays"]),
+        helper.make_node("Unsqueeze", ["stays", "axis"], ["first"]),
+        helper.make_node("Unsqueeze", ["leaves", "axis"], ["second"]),
+        helper.make_node("Concat", ["first", "second"], ["logits"], axis=1),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    spec = ModelSpec(
+        name=name,
+        inputs=(
+            TensorSpec(name="age", dtype="float32", shape=(), finite=False),
+            TensorSpec(name="number", dtype="int64", shape=()),
+        ),
+        outputs=(TensorSpec(name="probabilities", dtype="float32", shape=(2,)),),
+        postprocessing=Classification(output="probabilities", labels=("stays", "leaves")),
+        opset=OPSET,
+        trained_on="nothing",
+    )
+    age = np.linspace(38, 42, 64, dtype=np.float32)
+    number = np.arange(64)
+    leaves = age - 40 - (number % 2).astype(np.float32)
+    golden = Golden(
+        inputs={"age": age, "number": number},
+        outputs={"probabilities": softmax(np.stack([-leaves, leaves], axis=1))},
+        tolerance={"default": 1e-5},
+    )
+    weights = {"middle": np.float32(40), "two": np.int64(2), "axis": np.array([1], np.int64)}
+    return write_version(models, version, spec, _graph(spec, nodes, weights), golden)
 
 
 def write_types_model(models: Path, *, name: str = "types", version: int = 1, types: Iterable[str] = ROWS) -> Path:

@@ -26,6 +26,7 @@ class ArrayFeed:
     preprocessing: ImagePreprocessing | None = None
     table: None = None
     tokenizer: None = None
+    ngrams: None = None
 
     @property
     def input(self) -> TensorSpec:

@@ -13,6 +13,7 @@ from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import UNKNOWN_ID, Tokenizer
 from training.data.one_input import OneInput
 from training.data.settings import NextTokenSettings, Span
+from training.data.trigram import NgramTables
 from training.datasets.splits import Examples
 
 Ids = npt.NDArray[np.int32]
@@ -24,6 +25,7 @@ class NextTokenFeed(OneInput):
 
     pipeline: NextTokenSettings
     tokenizer: Tokenizer
+    ngrams: NgramTables | None = None
 
     @property
     def input(self) -> TensorSpec:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from app.contract.tensor_spec import TensorSpec
+from training.data.trigram import NgramTables
 from training.datasets.splits import Examples
 
 
@@ -18,6 +19,7 @@ class OneInput:
 
     table: None = None
     arrays: None = None
+    ngrams: NgramTables | None = None
 
     @property
     def inputs(self: _Described) -> tuple[TensorSpec, ...]:

@@ -5,7 +5,7 @@ module does not import TensorFlow.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from app.contract.tokenizer import Tokenizer, most_frequent_tokens
 from training.data.array_inputs import FittedArrays, check_range, fit_arrays
 from training.data.settings import ImageSettings, NextTokenSettings, NumberSettings, Span, TextSettings
 from training.data.table_columns import FittedColumns, fit_columns
+from training.data.trigram import NgramTables, Trigram
 from training.datasets.splits import Classes, Examples, Splits
 from training.errors import SettingRefused
 from training.overrides import FIXED
@@ -30,6 +31,7 @@ class Feed(Protocol):
         inputs: all of them.
         table: for tables: what the training part says of the columns; None otherwise.
         arrays: for named arrays: what it says of each; None otherwise.
+        ngrams: for running text: its frequent n-grams, if the pipeline counts them; None otherwise.
         preprocessing: how the service creates it from an encoded image or a text.
         tokenizer: for text; None otherwise.
     """
@@ -42,6 +44,8 @@ class Feed(Protocol):
     def table(self) -> FittedColumns | None: ...  # noqa: D102
     @property
     def arrays(self) -> FittedArrays | None: ...  # noqa: D102
+    @property
+    def ngrams(self) -> NgramTables | None: ...  # noqa: D102
     @property
     def preprocessing(self) -> ImagePreprocessing | TextPreprocessing | None: ...  # noqa: D102
     @property
@@ -158,13 +162,17 @@ class NextTokenPipeline(NextTokenSettings, AsItIs):
     """Windows of running text, and the next token of each. Settings as in ``NextTokenSettings``."""
 
     def bind(self, train: Examples, *, classes: Classes) -> Feed:
-        """The feed with a vocabulary of the most frequent tokens of ``train`` only."""
+        """The feed with a vocabulary of the most frequent tokens of ``train`` only, and its n-grams."""
         from training.data.next_token_batches import NextTokenFeed
 
         assert isinstance(train.instances, tuple)  # a text recipe has a text data set
         tokens = most_frequent_tokens(train.instances, limit=self.vocabulary_size - 2, scheme=self.scheme)
         tokenizer = Tokenizer(tokens, max_length=self.max_length, keep="last", scheme=self.scheme)
-        return NextTokenFeed(pipeline=self, tokenizer=tokenizer)
+        feed = NextTokenFeed(pipeline=self, tokenizer=tokenizer)
+        if not self.count_ngrams:
+            return feed
+        trigram = Trigram(feed.passages(train), vocabulary=tokenizer.id_count - 1)
+        return replace(feed, ngrams=trigram.tables())
 
 
 @dataclass(frozen=True, kw_only=True)

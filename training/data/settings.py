@@ -161,10 +161,12 @@ class NextTokenSettings(Bounded):
         max_length: most tokens that the network reads, and the length of a training window.
         scheme: how text is split.
         word_dropout: share of the read tokens, not of the predicted ones, that become the unknown token.
+        count_ngrams: whether the network gets the n-grams of the training part, as ``Signature.ngrams``.
     """
 
     input_name: str = field(default="token_ids", metadata=FIXED)
     vocabulary_size: Count
     max_length: Count
     scheme: Scheme = "lines"
+    count_ngrams: bool = False
     word_dropout: Share = 0.0

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from app.contract.tensor_spec import TensorSpec
+from training.data.deciles import decile_histogram
 from training.data.settings import Span
 from training.data.shuffled import shuffled
 from training.data.table_columns import FittedColumns
@@ -25,6 +26,7 @@ class TableFeed:
     arrays: None = None
     preprocessing: None = None
     tokenizer: None = None
+    ngrams: None = None
 
     @property
     def input(self) -> TensorSpec:
@@ -63,7 +65,7 @@ class TableFeed:
         return examples.take(np.arange(min(rows, len(examples))))
 
     def described(self, examples: Examples) -> Mapping[str, Any]:
-        """Column -> mean, standard deviation and share of missing values, or the shares of the categories."""
+        """Column -> mean, deviation, histogram and share of missing values, or the shares of the categories."""
         instances = np.asarray(examples.instances)
         found: dict[str, Any] = {}
         for column in self.table.numbers:
@@ -76,6 +78,7 @@ class TableFeed:
                 "mean": float(some.mean()),
                 "standard_deviation": float(some.std()),
                 "missing": 1 - len(present) / len(values),
+                "histogram": decile_histogram(some),
             }
         for category in self.table.categories:
             known = {value.encode(): value for value in category.values}

@@ -19,7 +19,7 @@ from training.bounds import Bounded, Count, CountOrZero, Seed
 from training.datasets.archive import Archive, checksums, find, obtain
 from training.datasets.check import stack_images
 from training.datasets.splits import Examples, Splits, split_by_class, split_synthetic
-from training.errors import DataDamaged
+from training.errors import DataDamaged, DataUnusable
 from training.overrides import FIXED
 
 # In the makers' order: the number of a class is its index.
@@ -44,12 +44,15 @@ class CatsVsDogs(Bounded):
     Attributes:
         validation_per_class: number of the 5,000 training images of each class that are used for validation.
         labelled_per_class: most training images of each class, the others are left out; None takes all.
+        skipped_per_class: training images of each class that are left out before these, for a second choice of
+            labelled images that has none of the first.
         split_seed: seed of that choice.
         synthetic_count: size of the train part with ``--dataset synthetic``.
     """
 
     validation_per_class: CountOrZero = 1000
     labelled_per_class: Count | None = None
+    skipped_per_class: CountOrZero = 0
     split_seed: Seed = 0
     synthetic_count: Count = 2000
     archive: Archive = field(default=MAKERS, metadata=FIXED)
@@ -63,14 +66,17 @@ class CatsVsDogs(Bounded):
             validation_per_class=self.validation_per_class,
             seed=self.split_seed,
         )
-        return replace(splits, train=_most_per_class(splits.train, self.labelled_per_class))
+        return replace(splits, train=self._labelled(splits.train))
 
     def synthetic(self) -> Splits:
         """Coloured blobs instead of animals."""
         splits = split_synthetic(
             partial(_draw, classes=2), labels=CAT_DOG_LABELS, count=self.synthetic_count, seed=self.split_seed
         )
-        return replace(splits, train=_most_per_class(splits.train, self.labelled_per_class))
+        return replace(splits, train=self._labelled(splits.train))
+
+    def _labelled(self, train: Examples) -> Examples:
+        return _most_per_class(train, self.labelled_per_class, skipped=self.skipped_per_class)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,15 +137,21 @@ def _load(archive: Archive, labels: tuple[str, ...], *, name: str, validation_pe
     )
 
 
-def _most_per_class(examples: Examples, most: int | None) -> Examples:
-    """The first ``most`` of each class, in their order; all if None."""
-    if most is None:
-        return examples
+def _most_per_class(examples: Examples, most: int | None, *, skipped: int = 0) -> Examples:
+    """The first ``most`` of each class after ``skipped``, in their order; all of those if None.
+
+    Raises:
+        DataUnusable: images are skipped, and a class has too few after them.
+    """
     rank = np.zeros(len(examples), np.intp)
     for label in np.unique(examples.labels):
         rows = np.flatnonzero(examples.labels == label)
         rank[rows] = np.arange(len(rows))
-    return examples.take(np.flatnonzero(rank < most))
+        if skipped and len(rows) < skipped + (most or 1):
+            raise DataUnusable(
+                f"class {label} has {len(rows)} training images; {most or 1} after {skipped} skipped ones are expected"
+            )
+    return examples.take(np.flatnonzero((rank >= skipped) & (rank < skipped + (most or len(rank)))))
 
 
 def _draw(count: int, seed: int, *, classes: int) -> Examples:

@@ -82,6 +82,12 @@ class Splits:
         """See there."""
         return self.heads or self.labels
 
+    @property
+    def described(self) -> str:
+        """Name, form and size of the parts, for the console."""
+        name = self.name if self.name == self.form else f"{self.name} ({self.form})"
+        return f"{name}: {len(self.train)} to train, {len(self.validation)} to validate"
+
 
 class DataSource(Protocol):
     """Settings of one data set, and how to read it."""

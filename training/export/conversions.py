@@ -13,6 +13,7 @@ def handlers() -> dict[str, Handler]:
         "SelectV2": (_where, []),
         "Erfc": (_erfc, []),
         "Equal": (_equal, []),
+        "TensorScatterAdd": (_scatter_add, []),
     }
 
 
@@ -71,3 +72,39 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     one = ctx.make_const(make_name("one"), np.array(1, map_onnx_to_numpy_type(dtype))).output[0]
     erf = ctx.make_node("Erf", [x], shapes=[shape], dtypes=[dtype]).output[0]
     ctx.make_node("Sub", [one, erf], outputs=[output], shapes=[shape], dtypes=[dtype])
+
+
+def _scatter_add(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Slices added at places of a tensor: tensor (d0, d1, ..., rest), places (..., depth), slices (..., rest).
+
+    As ScatterElements over rows of slices. tf2onnx makes ScatterND of it, whose places ONNX Runtime divides among
+    threads; two of them may add to one place at the same time, and one sum is lost (ONNX Runtime 1.31.1, found with two
+    threads and a million numbers).
+    """
+    import numpy as np
+    from onnx import TensorProto
+    from tf2onnx.utils import make_name
+
+    (output,), (tensor, places, slices) = node.output, node.input
+    shape, dtype, depth = ctx.get_shape(output), ctx.get_dtype(output), ctx.get_shape(places)[-1]
+    ctx.remove_node(node.name)
+
+    def made(kind: str, inputs: list[str], gives: int = TensorProto.INT64, **attr: Any) -> str:
+        return str(ctx.make_node(kind, inputs, attr=attr, dtypes=[gives], shapes=[None]).output[0])
+
+    def constant(*numbers: int) -> str:
+        return str(ctx.make_const(make_name("numbers"), np.array(numbers, np.int64)).output[0])
+
+    sizes, places = made("Shape", [tensor]), made("Cast", [places], to=TensorProto.INT64)
+    row = made("Gather", [places, constant(0)], axis=-1)
+    for axis in range(1, depth):
+        size, place = made("Gather", [sizes, constant(axis)]), made("Gather", [places, constant(axis)], axis=-1)
+        row = made("Add", [made("Mul", [row, size]), place])
+    rest = made("Slice", [sizes, constant(depth), constant(2**31)])
+    across = made("Concat", [constant(-1), made("ReduceProd", [rest], keepdims=1)], axis=0)
+    added = made("Reshape", [slices, across], dtype)
+    rows = made("Expand", [made("Reshape", [row, constant(-1, 1)]), made("Shape", [added])])
+    sums = made(
+        "ScatterElements", [made("Reshape", [tensor, across], dtype), rows, added], dtype, axis=0, reduction="add"
+    )
+    ctx.make_node("Reshape", [sums, sizes], outputs=[output], shapes=[shape], dtypes=[dtype])

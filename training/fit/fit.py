@@ -73,7 +73,7 @@ def fit(
     with ParallelStages(console) as parallel:
         for stage in recipe.stages:
             if stage.in_parallel:
-                parallel.train(recipe, stage, splits, directory=directory)
+                parallel.train(recipe, stage, splits, inherited, directory=directory)
                 began[stage.name] = spent
                 continue
             console.print(f"stage {stage.name}", highlight=False)
@@ -86,7 +86,9 @@ def fit(
             model = build_model(recipe, feed, classes=splits.classes, precision=precision)
         recipe.adopt(recipe.network, model, inherited)
         refuse_state(recipe, model)
-        training = Training(recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None, recipe.heads)
+        training = Training(
+            recipe.optimizer, recipe.loss, recipe.metrics, recipe.fitting, None, recipe.heads, recipe.distillation
+        )
 
         def heard(epoch: int, figures: Mapping[str, float]) -> None:
             parallel.listen()

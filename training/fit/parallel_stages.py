@@ -21,7 +21,7 @@ from rich.console import Console
 from training.datasets.splits import Examples, Splits
 from training.environment import quiet_tensorflow
 from training.errors import StageDied
-from training.recipe.recipe import Recipe, Stage
+from training.recipe.recipe import Inherited, Recipe, Stage
 
 WIDTH = 200
 STOP_S = 10.0
@@ -46,10 +46,10 @@ class ParallelStages:
         for stage in self._stages:
             stage.stop()
 
-    def train(self, recipe: Recipe, stage: Stage, splits: Splits, *, directory: Path) -> None:
-        """Start a stage of the recipe in the run's ``directory``."""
+    def train(self, recipe: Recipe, stage: Stage, splits: Splits, inherited: Inherited, *, directory: Path) -> None:
+        """Start a stage of the recipe in the run's ``directory``; ``inherited``: weights that it may start with."""
         self._console.print(f"stage {stage.name} trains in parallel, in its own process", highlight=False)
-        self._stages.append(_Process(recipe, stage, splits, directory))
+        self._stages.append(_Process(recipe, stage, splits, inherited, directory))
 
     def listen(self) -> None:
         """Print their output so far.
@@ -72,13 +72,13 @@ class ParallelStages:
 class _Process:
     """One stage in its process."""
 
-    def __init__(self, recipe: Recipe, stage: Stage, splits: Splits, directory: Path) -> None:
+    def __init__(self, recipe: Recipe, stage: Stage, splits: Splits, inherited: Inherited, directory: Path) -> None:
         self._name = stage.name
         self._heard, said = _SPAWN.Pipe(duplex=False)
         # daemon: Python's exit does not wait for it
         self._process = _SPAWN.Process(
             target=_train,
-            args=(recipe, stage.name, replace(splits, read_test=_no_test_part), directory, said),
+            args=(recipe, stage.name, replace(splits, read_test=_no_test_part), dict(inherited), directory, said),
             daemon=True,
         )
         self._process.start()
@@ -108,7 +108,7 @@ class _Process:
         self._heard.close()
 
 
-def _train(recipe: Recipe, name: str, splits: Splits, directory: Path, said: Connection) -> None:
+def _train(recipe: Recipe, name: str, splits: Splits, inherited: Inherited, directory: Path, said: Connection) -> None:
     """Main function of the process: sends each printed line, and at the end None or the exception that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both processes; the other one stops this one
     Thread(target=_end_with_parent, daemon=True).start()
@@ -119,7 +119,7 @@ def _train(recipe: Recipe, name: str, splits: Splits, directory: Path, said: Con
         stage = next(stage for stage in recipe.stages if stage.name == name)
         feed = recipe.pipeline.bind(splits.train, classes=splits.classes)
         console = Console(file=_Lines(said), width=WIDTH)
-        train_stage(recipe, stage, feed, splits, {}, directory=directory, console=console)
+        train_stage(recipe, stage, feed, splits, inherited, directory=directory, console=console)
         said.send(None)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: the parent raises it
         said.send(error)

@@ -68,8 +68,11 @@ def train_stage(
 
     Args:
         inherited: weights that it may start with.
+        console: as there; first prints how many rows the stage's own data has.
     """
     splits, feed = stage_data(recipe, stage, feed, splits)
+    if stage.data:
+        console.print(splits.described, highlight=False)
     precision = stage.fitting.mixed_precision
     model = build_model(recipe, feed, classes=splits.classes, stage=stage, precision=precision)
     training = Training(stage.optimizer, recipe.loss, recipe.metrics, stage.fitting, stage.max_length)

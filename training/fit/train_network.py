@@ -17,6 +17,7 @@ from training.data.targets import without_weights
 from training.datasets.splits import Splits
 from training.errors import RunNotFound, SettingRefused
 from training.fit.callbacks import AveragedWeights, BestWeights, Checkpoints, RefuseDivergence
+from training.fit.distillation import taught
 from training.fit.distribution import ALONE, Distribution
 from training.fit.execution import steps_per_call
 from training.fit.gradient_warnings import WatchTraining
@@ -83,7 +84,8 @@ def train_network(
 
     Raises:
         TrainingDiverged: the loss became NaN or infinite.
-        SettingRefused: the train part does not fill one batch, or no figure can select the best weights.
+        SettingRefused: the train part does not fill one batch, no figure can select the best weights, or the teacher
+            does not fit (``taught``).
     """
     settings = training.fitting
     rows = feed.rows(splits.train)
@@ -117,7 +119,10 @@ def train_network(
             seed=settings.seed,
             max_length=training.max_length,
         )
-        batches = feed.training(splits.train, span)
+        if training.distillation.teacher is None:
+            batches = feed.training(splits.train, span)
+        else:
+            batches = taught(feed, splits, span, training.distillation, steps=steps)
         alone = distribution is ALONE and not averaged
         per_call = settings.steps_per_execution or (steps_per_call(model, batches, steps=steps) if alone else 1)
         compile_model(steps_per_execution=per_call, jit_compile=settings.jit_compile)

@@ -1,11 +1,11 @@
 """Settings of one training, and the refusal of those that do not go together, or with the data. No TensorFlow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from training.data.pipelines import Feed
 from training.datasets.splits import Splits
 from training.errors import SettingRefused
-from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
+from training.recipe.fitting import Distillation, Fitting, Loss, Metric, Optimizer
 from training.recipe.heads import Head
 
 
@@ -19,6 +19,7 @@ class Training:
     fitting: Fitting
     max_length: int | None
     heads: tuple[Head, ...] = ()
+    distillation: Distillation = field(default=Distillation())
 
 
 def batch_size_for(fitting: Fitting, rows: int) -> int:
@@ -42,6 +43,7 @@ def check_training(training: Training, feed: Feed, splits: Splits) -> None:
     _monitor(training, splits)
     _speed(training, feed)
     _weights(training, splits)
+    _distillation(training, splits)
 
 
 def _monitor(training: Training, splits: Splits) -> None:
@@ -84,3 +86,16 @@ def _weights(training: Training, splits: Splits) -> None:
             "the loss root-mean-squared-error is one number for a batch, so rows cannot have weights in it; use "
             "mean-squared-error, which has the same minimum"
         )
+
+
+def _distillation(training: Training, splits: Splits) -> None:
+    """Refuse a teacher where the targets are not the probabilities of classes, or rows have weights beside them."""
+    if training.distillation.teacher is None:
+        return
+    if training.heads or training.loss.name != "categorical-crossentropy" or not isinstance(splits.classes, int):
+        raise SettingRefused(
+            "distillation.teacher: a teacher gives the probabilities of classes, so the loss must be "
+            f"categorical-crossentropy; it is {training.loss.name}"
+        )
+    if splits.train.weights is not None or training.fitting.class_weights != "none":
+        raise SettingRefused("distillation.teacher: rows with weights have no teacher yet; set teacher to none")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from app.contract.steps import Classification, NextToken
 from app.contract.tensor_spec import TensorSpec
+from training.data.deciles import decile_histogram
 from training.measure.evaluate import SMALLEST_PROBABILITY, Evaluation, evaluate, prediction_statistics
 
 PROBABILITIES = "probabilities"
@@ -167,12 +168,13 @@ class Regress:
         return Deviation(**document)
 
     def statistics(self, answers: Array, truth: Array, *, names: Names) -> Mapping[str, Any]:
-        """Mean and standard deviation of each value."""
-        return {
+        """Mean and standard deviation of each value; of a single one also its histogram."""
+        found = {
             "rows": len(answers),
             "mean": answers.mean(axis=0).tolist(),
             "standard_deviation": answers.std(axis=0).tolist(),
         }
+        return found | {"histogram": decile_histogram(answers.ravel())} if answers.size == len(answers) else found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,9 @@ from training.recipe.recipe import Recipe
 from training.runs.session import INTERRUPTED
 from training.runs.tracking import tracking_uri
 
-INSTALL = "--strategy ray requires the package ray[train]; install it on each machine: pip install 'atelier[ray]'"
+INSTALL = (
+    "--strategy ray requires the package ray[train]; install it on each machine: pip install 'atelier-serving[ray]'"
+)
 TOKEN = "if the cluster requires a token, set RAY_AUTH_MODE=token, and put its token into ~/.ray/auth_token"
 LOCAL = "local"
 LOCAL_STORE_BYTES = 100 * 2**20

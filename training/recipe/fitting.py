@@ -80,6 +80,25 @@ class Loss(Bounded):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distillation(Bounded):
+    """A published classifier as the teacher: in training, its probabilities replace the labels of the data.
+
+    It answers the very images that the network sees, after augmentation, and the training is long: "consistent and
+    patient", Beyer et al., arXiv:2106.05237. Probabilities as targets: Hinton et al., arXiv:1503.02531.
+
+    Attributes:
+        teacher: directory of its version, with a SavedModel; None trains on the labels.
+        temperature: divides its logits; below 1 its answers become more certain.
+        rounds: epochs that it answers; later ones repeat them, in the same batches. Memory for all of them is needed:
+            ``rounds`` times the training rows, each with its input and a number for each class.
+    """
+
+    teacher: str | None = None
+    temperature: AboveZero = 1.0
+    rounds: Count = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fitting(Bounded):
     """Length of the training, its batches, and the weights to keep.
 

@@ -14,11 +14,12 @@ from app.contract.tensor_spec import TensorSpec
 from training.data.array_inputs import FittedArrays
 from training.data.pipelines import Feed, Pipeline
 from training.data.table_columns import FittedColumns
+from training.data.trigram import NgramTables
 from training.datasets.splits import Classes, DataSource, Splits
 from training.measure.findings import Findings
 from training.measure.tasks import PROBABILITIES, VALUES, Activation, Classify, Measured, Task
 from training.overrides import FIXED, PARTS
-from training.recipe.fitting import Fitting, Loss, Metric, Optimizer
+from training.recipe.fitting import Distillation, Fitting, Loss, Metric, Optimizer
 from training.recipe.heads import Head, check_loss, joined
 from training.recipe.search import SearchSpace
 
@@ -35,6 +36,7 @@ class Signature:
         others: further inputs.
         table: for tables: what the training part says of the columns.
         arrays: for named arrays: what it says of each.
+        ngrams: for running text: its frequent n-grams, if the pipeline counts them.
         classes: number of probabilities in the output, which must be called ``OUTPUT_NAME``; 0 for networks that do
             not classify, and with several heads.
         heads: with several heads: name of each output -> its length.
@@ -47,6 +49,7 @@ class Signature:
     others: tuple[TensorSpec, ...] = ()
     table: FittedColumns | None = None
     arrays: FittedArrays | None = None
+    ngrams: NgramTables | None = None
     heads: Mapping[str, int] = field(default_factory=dict)
     activations: Mapping[str, Activation] = field(default_factory=dict)
 
@@ -58,6 +61,7 @@ class Signature:
             others=feed.inputs[1:],
             table=feed.table,
             arrays=feed.arrays,
+            ngrams=feed.ngrams,
             classes=classes if isinstance(classes, int) else 0,
             heads={} if isinstance(classes, int) else classes,
             activations=task.activations if task else {},
@@ -113,8 +117,8 @@ class Stage:
         pipeline: of this stage, if different from the recipe's, e.g. with other augmentation.
         data: of this stage, if different from the recipe's, e.g. without the classes of the final task.
         max_length: texts are cut to this many tokens in this stage; None keeps the pipeline's length.
-        in_parallel: train it at the same time as the next ones, in its own process: it takes no weights, and passes
-            its own only to ``finish``.
+        in_parallel: train it at the same time as the next ones, in its own process: it may start with the weights of
+            earlier stages, and passes its own only to ``finish``.
     """
 
     name: str = field(metadata=FIXED)
@@ -134,6 +138,7 @@ class Targets:
     """Figures that the published model must reach and may cost, on 2 CPU cores; None: no target."""
 
     test_accuracy: float | None = None
+    test_perplexity: float | None = None
     parameters: int | None = None
     minutes: float = 10.0
 
@@ -189,6 +194,7 @@ class Recipe:
             model.
         task: task of the network.
         heads: outputs of a network with several, in place of ``task``, ``loss`` and ``metrics``; at least two.
+        distillation: a teacher of the network; its stages have none.
         study: measures more of the trained model than the evaluation does: a frozen dataclass whose fields are its
             settings, called with a ``Subject``.
         metrics: measured during training.
@@ -215,6 +221,7 @@ class Recipe:
     finish: Callable[[Any, Any, Signature, Inherited], Any] = field(default=as_trained, metadata=FIXED)
     optimizer: Optimizer = field(default=Optimizer())
     loss: Loss = field(default=Loss())
+    distillation: Distillation = field(default=Distillation())
     metrics: tuple[Metric, ...] = field(default=("accuracy",), metadata=FIXED)
     fitting: Fitting
     task: Task = field(default=Classify(), metadata=FIXED)

@@ -68,5 +68,5 @@ RECIPE = Recipe(
     ),
     loss=Loss(label_smoothing=0.1),
     fitting=Fitting(epochs=40, batch_size=128),
-    targets=Targets(test_accuracy=0.940, parameters=500_000, minutes=45),
+    targets=Targets(test_accuracy=0.940, parameters=500_000, minutes=150),
 )

@@ -61,5 +61,5 @@ RECIPE = Recipe(
     ),
     loss=Loss(label_smoothing=0.1),
     fitting=Fitting(epochs=75, batch_size=256),
-    targets=Targets(test_accuracy=0.910, parameters=700_000, minutes=5),
+    targets=Targets(test_accuracy=0.910, parameters=700_000, minutes=60),
 )

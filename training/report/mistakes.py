@@ -15,6 +15,7 @@ from training.measure.predictions import Predictions
 from training.report.page import inline
 
 MOST = 24
+MOST_NUMBERS = 8
 LONGEST_TEXT = 400
 LARGEST_EDGE = 256  # pixels of a picture in the report
 
@@ -68,4 +69,8 @@ def _seen(instance: Any) -> Mapping[str, str]:
 
 
 def _cell(value: Any) -> str:
+    """A category, a number, or the first numbers of an array."""
+    if isinstance(value, np.ndarray):
+        numbers = [f"{number:.4g}" for number in value.ravel()[:MOST_NUMBERS]]
+        return f"[{', '.join([*numbers, '...'] if value.size > MOST_NUMBERS else numbers)}]"
     return value.decode(errors="replace") if isinstance(value, bytes) else f"{value:.6g}"

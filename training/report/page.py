@@ -6,8 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from training.disk import replaced
 
 REPORT_FILE = "report.html"
@@ -21,6 +19,8 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
         template: name of a file in ``training/report/templates``.
         values: what the template shows. Names and texts come from data: all of them are escaped.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("training.report"),
         autoescape=True,

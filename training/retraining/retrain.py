@@ -86,8 +86,8 @@ def retrain(request: Request, plan: Plan, *, directory: Path, console: Console) 
         refuse_changed_data(recipe, old, published, version)
         if old.train.weights is not None:
             raise SettingRefused(
-                f"the rows of {recipe.name} have weights, and new rows have none; train it with all rows: `python -m "
-                f"training run {recipe.name}`"
+                f"the rows of {recipe.name} have weights, and new rows have none; train it with all rows: "
+                f"`python -m training run {recipe.name}`"
             )
         feed = recipe.pipeline.bind(old.train, classes=old.classes)
         new = read_new_rows(request.data, recipe, feed, old)

@@ -14,8 +14,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-import training.lessons
-import training.recipes
+from training import lessons, recipes
 from training.errors import RecipeBroken, RecipeNotFound
 from training.recipe.lesson import Lesson
 from training.recipe.recipe import Recipe
@@ -39,7 +38,7 @@ def _modules() -> dict[str, str]:
     """Name of a recipe of the project -> its module."""
     return {
         module.name.replace("_", "-"): f"{package.__name__}.{module.name}"
-        for package in (training.lessons, training.recipes)
+        for package in (lessons, recipes)
         for module in pkgutil.iter_modules(package.__path__)
     }
 
@@ -47,7 +46,7 @@ def _modules() -> dict[str, str]:
 def _own_files() -> dict[str, Path]:
     """Name of a recipe of the user -> its file. In the folder ``training``, ``recipes`` is not the user's."""
     folder = own_recipes_folder()
-    packages = (Path(path).resolve() for path in (*training.recipes.__path__, *training.lessons.__path__))
+    packages = (Path(path).resolve() for path in (*recipes.__path__, *lessons.__path__))
     files = [] if folder.resolve() in packages else sorted(folder.glob("*.py"))
     return {_name_of(path): path for path in files if not path.name.startswith("_")}
 

@@ -96,9 +96,7 @@ def run(
     directory.mkdir(parents=True, exist_ok=True)  # only now: a mistake in the data or its settings leaves no run behind
     console.print(f"[bold]{recipe.name}[/] writes to {directory}", highlight=False)
     write_json(directory / CONFIG_FILE, config_document(recipe, plan))
-    counts = f"{len(splits.train)} to train, {len(splits.validation)} to validate"
-    name = splits.name if splits.name == splits.form else f"{splits.name} ({splits.form})"
-    console.print(f"{name}: {counts}", highlight=False)
+    console.print(splits.described, highlight=False)
     trained = fit(
         recipe,
         feed,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 URI = "MLFLOW_TRACKING_URI"
 FROM_ENVIRONMENT = "env"
-INSTALL = "--mlflow requires the package mlflow-skinny; install it: pip install 'atelier[mlflow]'"
+INSTALL = "--mlflow requires the package mlflow-skinny; install it: pip install 'atelier-serving[mlflow]'"
 MOST_PARAMETERS = 100
 """Of one request; a rule of MLflow's REST API."""
 _FIGURES = (

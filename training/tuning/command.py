@@ -75,7 +75,7 @@ def tune(
 
     splits = read_recipe_data(recipe, synthetic=dataset == Dataset.SYNTHETIC)
     search = Search(recipe=recipe, dataset=dataset.value, space=space, seed=seed)
-    repeat = ["python", "-m", "training", "run", name, *(["--dataset", SYNTHETIC] if dataset == SYNTHETIC else [])]
+    repeat = [*environment.COMMAND, "run", name, *(["--dataset", SYNTHETIC] if dataset == SYNTHETIC else [])]
     with (
         space_wanted("the journal of the study", f"free some space; the same command continues {directory}"),
         open_study(search, directory) as opened,

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -11,18 +12,23 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Args:
         path: of the file.
         data: its content.
-        mode: permissions of a file that does not exist yet; another one keeps its own.
+        mode: permissions of a file that does not exist yet. Another one keeps its own, and its owner and group if this
+            process may give it to them.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    mode = path.stat().st_mode & 0o777 if path.exists() else mode
+    before = path.stat() if path.exists() else None
+    mode = mode if before is None else before.st_mode & 0o777
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            if before is not None:
+                with suppress(PermissionError):
+                    os.fchown(descriptor, before.st_uid, before.st_gid)
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         temporary.replace(path)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.edge")
 
+FAREWELL_S = 0.09
+"""At the shutdown, an idle connection stays open for so long: a request that its client sends meanwhile is answered,
+and told that it is the last. uvicorn waits for 0.1 s in any case."""
+
 
 class Awaited(NamedTuple):
     """A known head whose body has not arrived.
@@ -126,6 +130,9 @@ class JointProtocol(InferenceProtocol):
         model: LoadedModel | None = self._registry.only(route.name)
         if model is None or known.model() is not model:
             return False
+        tracer = self._dispatch.tracer
+        if tracer is not None and tracer.chooses():
+            return False
         for form in known.forms:
             if (rows := form.rows(body)) is not None:
                 break
@@ -135,7 +142,7 @@ class JointProtocol(InferenceProtocol):
             headers = self._door.visit(known.headers(length), self._peer).headers
             self._answer_early(reply, headers, keep_alive=not known.is_last)
             self._phase, self._since = Phase.IDLE, self.loop.time()
-            if known.is_last:
+            if known.is_last or self._is_last:
                 self._is_last = self._is_deaf = True
                 self._linger()
             return True
@@ -186,9 +193,14 @@ class JointProtocol(InferenceProtocol):
         super().end_if_overdue(now)
 
     def shutdown(self) -> None:
-        """Close the connection, after its request if there is one."""
+        """Close the connection after its request; an idle one after the request that may be on its way to it."""
         self._stop_awaiting()
-        super().shutdown()
+        is_idle = (self._phase is Phase.IDLE or self._phase is Phase.NEW) and not self._unparsed
+        if is_idle and not self._is_last:
+            self._is_last = True
+            self.loop.call_later(FAREWELL_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def head_of_reply(self, headers: tuple[Header, ...]) -> bytes:
         """See ``plain_request.Connection``."""
@@ -201,7 +213,7 @@ class JointProtocol(InferenceProtocol):
         self._running = None
         if transport.is_closing():
             return
-        end = b"" if plain.keep_alive else b"connection: close\r\n"
+        end = b"" if plain.keep_alive and not self._is_last else b"connection: close\r\n"
         transport.write(
             b"%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (head, self._door.ids.new(), len(body), end, body)
         )

@@ -63,6 +63,8 @@ class InferenceProtocol(GuardedProtocol):
         else:
             self._arriving = None
             super()._take_request()
+            if self._is_last:
+                self.cycle.keep_alive = False  # it says so in its reply
 
     def _take_body(self, body: bytes) -> None:
         """A part of the body."""

@@ -139,7 +139,7 @@ class RefusingProtocol(HttpToolsProtocol):
         for headers in (self.server_state.default_headers, reply.headers, more):
             for name, value in headers:
                 parts += (name, b": ", value, b"\r\n")
-        end = b"\r\n" if keep_alive else b"connection: close\r\n\r\n"
+        end = b"\r\n" if keep_alive and not self._is_last else b"connection: close\r\n\r\n"
         parts += (b"content-length: %d\r\n" % len(reply.body), end, reply.body)
         self.transport.write(b"".join(parts))
 

@@ -14,12 +14,15 @@ from app.edge.entry.access_log import AccessLog
 from app.edge.entry.cors import Cors
 from app.edge.entry.probes import PATHS as PROBES
 from app.edge.entry.request_ids import HEADER, RequestIds
+from app.edge.entry.trace_context import HEADER as TRACE
 from app.edge.respond import ASGIApp, Header, Message, Receive, Reply, Scope, Send, error_body, error_reply, send_reply
 from app.errors import ServingError
 
 log = logging.getLogger("atelier.edge")
 
-_NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER})
+HEAD = "atelier.head"
+"""Key of the scope of a request without a body in its reply, which is answered like GET."""
+_NOTED = frozenset({b"host", b"origin", b"sec-fetch-site", HEADER, TRACE})
 
 
 @dataclass(slots=True)

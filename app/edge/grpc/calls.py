@@ -14,13 +14,16 @@ from app.edge.answering import Answering, Caller
 from app.edge.call import Call, InferenceRequest
 from app.edge.codec.decoding import Decoding
 from app.edge.entry.access_log import AccessLog
+from app.edge.entry.request_ids import HEADER as REQUEST_ID
+from app.edge.entry.trace_context import HEADER, RESPONSE
 from app.edge.grpc.metadata import Metadata, client_of
 from app.edge.grpc.status import code_of, details_of
 from app.edge.observer import RequestObserver
+from app.edge.tracer import RequestTrace, RequestTracer
 from app.errors import ServingError
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
-from app.types import Clock
+from app.types import Clock, Tensors
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +59,8 @@ class Refusal(NamedTuple):
         return cls(code_of(error), details_of(error))
 
 
+TRACE = HEADER.decode()
+
 AnyGrpcCall = TypeVar("AnyGrpcCall", bound=GrpcCall)
 AnyMessage = TypeVar("AnyMessage")
 
@@ -65,7 +70,7 @@ class GrpcAnswering(Answering[AnyGrpcCall, AnyMessage | Refusal]):
 
     Args:
         keys: the API keys that inference requires; None: every caller is permitted.
-        registry, decoding, observer, access_log, clock: see ``Answering``.
+        registry, decoding, observer, access_log, clock, tracer: see ``Answering``.
     """
 
     def __init__(
@@ -77,8 +82,16 @@ class GrpcAnswering(Answering[AnyGrpcCall, AnyMessage | Refusal]):
         observer: RequestObserver,
         access_log: AccessLog | None,
         clock: Clock,
+        tracer: RequestTracer | None = None,
     ) -> None:
-        super().__init__(registry=registry, decoding=decoding, observer=observer, access_log=access_log, clock=clock)
+        super().__init__(
+            registry=registry,
+            decoding=decoding,
+            observer=observer,
+            access_log=access_log,
+            clock=clock,
+            tracer=tracer,
+        )
         self._keys = keys
 
     def admit(self, call: AnyGrpcCall) -> None:
@@ -108,6 +121,16 @@ class GrpcAnswering(Answering[AnyGrpcCall, AnyMessage | Refusal]):
         """The client, from the call and its context."""
         return Caller(call.request_id, client_of(call.context), call.key)
 
+    def traceparent(self, call: AnyGrpcCall) -> bytes | None:
+        """The metadata of that name."""
+        return call.metadata.raw(TRACE) or None
+
+    def traced(self, call: AnyGrpcCall, trace: RequestTrace) -> None:
+        """By the trailing metadata, which also has the request id; of a stream, that of its last request."""
+        call.context.set_trailing_metadata(
+            ((REQUEST_ID.decode(), call.request_id), (RESPONSE.decode(), trace.traceresponse.decode()))
+        )
+
     def size(self, reply: AnyMessage | Refusal) -> int | None:
         """Bytes of the message."""
         return None if isinstance(reply, Refusal) else reply.ByteSize()  # type: ignore[attr-defined]
@@ -128,12 +151,24 @@ class GrpcAnswering(Answering[AnyGrpcCall, AnyMessage | Refusal]):
             parse: returns the request.
             is_small: whether that costs less than a thread hop.
         """
+        request, inputs, answering = await self.decoded(call, model, parse, is_small=is_small)
+        return await self.predicted(call, request, inputs, answering)
+
+    async def decoded(
+        self,
+        call: AnyGrpcCall,
+        model: LoadedModel,
+        parse: Callable[[], InferenceRequest[AnyMessage | Refusal]],
+        *,
+        is_small: bool,
+    ) -> tuple[InferenceRequest[AnyMessage | Refusal], Tensors, LoadedModel]:
+        """The request, its tensors, and what answers it. Arguments as ``inferred``."""
         request = parse() if is_small else await self._decoding.aside(parse, model, began=call.began)
         answering = request.model or model
         request.options = until_deadline(call, request.options, answering)
         inputs = await self._decoding.tensors(request.inputs, answering, request.options, began=call.began)
         call.timings.decode = self._clock() - call.began
-        return await self.predicted(call, request, inputs, answering)
+        return request, inputs, answering
 
 
 def until_deadline(call: GrpcCall, options: RequestOptions, model: LoadedModel) -> RequestOptions:

@@ -7,15 +7,18 @@ from typing import Any
 from grpc.aio import ServicerContext
 
 from app.batching.work import RequestOptions
-from app.edge.call import Route
+from app.edge.call import InferenceRequest, Route
 from app.edge.grpc import inference_pb2 as pb
 from app.edge.grpc.calls import GrpcAnswering, GrpcCall, Refusal, until_deadline
+from app.edge.grpc.explaining import asked_by, asks_for_explanations, print_explanations
 from app.edge.grpc.generating import asks_for_text, parse_text, print_piece
 from app.edge.grpc.message_parts import check_parts, is_small
 from app.edge.grpc.messages import parse_infer, plain_parameters
 from app.edge.grpc.metadata import Metadata, is_near
+from app.edge.rest.explain import words_aside
 from app.edge.rest.oip_inputs import EMPTY_FINAL, read_options
 from app.edge.shared_memory.regions import TOO_FAR, Memory
+from app.explain.explainer import Explainer
 from app.loaded import LoadedModel
 from app.serving.generation import generate
 
@@ -39,12 +42,14 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
 
     Args:
         memory: shared with clients on this machine.
+        explainer: of the process.
         answering: see ``GrpcAnswering``.
     """
 
-    def __init__(self, *, memory: Memory, **answering: Any) -> None:
+    def __init__(self, *, memory: Memory, explainer: Explainer, **answering: Any) -> None:
         super().__init__(**answering)
         self._memory = memory
+        self._explainer = explainer
 
     def call(
         self,
@@ -83,12 +88,25 @@ class GrpcInference(GrpcAnswering[InferCall, pb.ModelInferResponse]):
         return until_deadline(call, read_options(plain_parameters(call.message.parameters)), model)
 
     async def reply(self, call: InferCall, model: LoadedModel) -> pb.ModelInferResponse | Refusal | None:
-        """Decode, predict, encode; or continue a text."""
+        """Decode, predict, encode; or continue a text, or explain the answer."""
         message = call.message
         if asks_for_text(message, model):
             return await self._text(call, model)
         memory = self._memory if is_near(call.context) else TOO_FAR
-        return await self.inferred(call, model, lambda: parse_infer(message, model, memory), is_small=is_small(message))
+
+        def parse() -> InferenceRequest[pb.ModelInferResponse | Refusal]:
+            return parse_infer(message, model, memory)
+
+        if not asks_for_explanations(message):
+            return await self.inferred(call, model, parse, is_small=is_small(message))
+        call.explains = True
+        asked = asked_by(message)
+        request, inputs, answering = await self.decoded(call, model, parse, is_small=is_small(message))
+        words = await words_aside(request.inputs, answering)
+        found = await self._explainer.explain(
+            answering, inputs, asked, began=call.began, options=request.options, words=words
+        )
+        return print_explanations(found, answering, asked, message.id)
 
     async def _text(self, call: InferCall, model: LoadedModel) -> pb.ModelInferResponse | None:
         """Continue a text: within a stream in pieces, whose end is a separate reply if the client requests it."""

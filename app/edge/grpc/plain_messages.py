@@ -17,6 +17,7 @@ from app.edge.joint.plain_forms import MOST_CONSTANT_BYTES, is_simple
 from app.edge.joint.row_forms import RowForm, Rows
 from app.edge.rest.oip_inputs import Declared, read_options
 from app.edge.rest.oip_outputs import Requested, printed_outputs
+from app.edge.rest.routes import EXPLAIN
 from app.edge.rest.signature_name import SIGNATURE_NAME
 from app.edge.shared_memory.regions import NO_MEMORY
 from app.loaded import LoadedModel
@@ -128,7 +129,7 @@ class KnownMessages:
         if size > MOST_ROW_BYTES:
             return
         parameters = plain_parameters(request.parameters)
-        if SIGNATURE_NAME in parameters:
+        if SIGNATURE_NAME in parameters or EXPLAIN in parameters:
             return
         [tensor], requested = request.inputs, requested_outputs(request, model)
         declared = Declared(tensor.name, tensor.datatype, list(tensor.shape))

@@ -8,11 +8,14 @@ from app.edge.answering import Answering, Caller, ClientLeft
 from app.edge.call import Route
 from app.edge.codec.encoded import is_decoded
 from app.edge.entry.door import Door, replying
+from app.edge.entry.trace_context import HEADER as TRACE
+from app.edge.entry.trace_context import RESPONSE
 from app.edge.http.body import BodyLimits, read_body, too_large
 from app.edge.http.body_decoding import BodyDecoding
 from app.edge.http.compression import accepted_encoding, compress
 from app.edge.http.disconnects import DisconnectWatch
 from app.edge.http.early_refusals import EarlyRefusals
+from app.edge.http.explain_answers import ExplainAnswers
 from app.edge.http.text_answers import TextAnswers
 from app.edge.joint.arrivals import Arrivals
 from app.edge.joint.joining import Joining
@@ -31,9 +34,12 @@ from app.edge.respond import (
     server_timing,
     wrong_verb,
 )
+from app.edge.rest.explain import ExplainRequest
 from app.edge.rest.request import HttpRequest
-from app.edge.rest.routes import FEEDBACK, V1_VERBS, V2_VERBS, canonical, match
+from app.edge.rest.routes import EXPLAIN, FEEDBACK, V1_VERBS, V2_VERBS, canonical, match
+from app.edge.tracer import RequestTrace, RequestTracer
 from app.errors import InvalidInput, ServingError
+from app.explain.explainer import Explainer
 from app.lifecycle.registry import Registry
 from app.loaded import LoadedModel
 from app.serving.generation import generates_text
@@ -51,8 +57,10 @@ class Dispatch(Answering[HttpRequest, Reply]):
         registry: finds the model version.
         limits: on bodies.
         decoding: from bodies to tensors.
+        explainer: explains answers.
         observer: records every request.
         clock: monotonic seconds.
+        tracer: see ``Answering``.
     """
 
     def __init__(
@@ -62,11 +70,18 @@ class Dispatch(Answering[HttpRequest, Reply]):
         registry: Registry,
         limits: BodyLimits,
         decoding: BodyDecoding,
+        explainer: Explainer,
         observer: RequestObserver,
         clock: Clock,
+        tracer: RequestTracer | None = None,
     ) -> None:
         super().__init__(
-            registry=registry, decoding=decoding, observer=observer, access_log=door.access_log, clock=clock
+            registry=registry,
+            decoding=decoding,
+            observer=observer,
+            access_log=door.access_log,
+            clock=clock,
+            tracer=tracer,
         )
         self._door = door
         self._limits = limits
@@ -75,6 +90,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
         self.arrivals = Arrivals(clock)
         self.joining = Joining(observer=observer, arrivals=self.arrivals, clock=clock)
         self._watch = DisconnectWatch()
+        self._explanations = ExplainAnswers(explainer=explainer, watch=self._watch, clock=clock)
         self._texts = TextAnswers(decoding=decoding, watch=self._watch, recorded=self.recorded_text, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, fallback: ASGIApp) -> None:
@@ -87,7 +103,7 @@ class Dispatch(Answering[HttpRequest, Reply]):
             await self._door.pass_through(scope, receive, send, fallback)
         elif scope["method"] != "POST":
             await self._door.pass_through(scope, receive, send, replying(wrong_verb("POST")))
-        elif route.api == "v1" and route.verb not in V1_VERBS:
+        elif route.api == "v1" and route.verb not in V1_VERBS and route.verb != EXPLAIN:
             await self._door.pass_through(scope, receive, send, replying(error_reply(_malformed(scope, route))))
         else:
             state = scope.get("state", {})
@@ -146,6 +162,14 @@ class Dispatch(Answering[HttpRequest, Reply]):
         """The client, from the visit."""
         return Caller(call.visit.request_id.decode(), call.visit.peer.client, call.visit.key)
 
+    def traceparent(self, call: HttpRequest) -> bytes | None:
+        """The header, from the visit."""
+        return call.visit.noted.get(TRACE)
+
+    def traced(self, call: HttpRequest, trace: RequestTrace) -> None:
+        """By a header of the reply."""
+        call.visit.headers = (*call.visit.headers, (RESPONSE, trace.traceresponse))
+
     def size(self, reply: Reply) -> int | None:
         """Bytes of the body."""
         return len(reply.body)
@@ -157,7 +181,8 @@ class Dispatch(Answering[HttpRequest, Reply]):
         if len(call.body) > self._limits.body_limit_bytes:
             raise too_large(len(call.body), self._limits.body_limit_bytes)
         call.timings.read = self._clock() - call.began
-        generates = not call.route.is_inference and generates_text(model)
+        call.explains = call.route.verb == EXPLAIN
+        generates = not call.route.is_inference and not call.explains and generates_text(model)
         if generates and call.route.verb == "generate_stream":
             await self._texts.stream(call, call.body, model)
             return None
@@ -176,7 +201,10 @@ class Dispatch(Answering[HttpRequest, Reply]):
                     answering = request.model or model
                     inputs = await self._bodies.tensors(request.inputs, answering, request.options, began=call.began)
                 call.timings.decode = self._clock() - have_body
-                reply = await self.predicted(call, request, inputs, request.model or model)
+                if isinstance(request, ExplainRequest):
+                    reply = await self._explanations.answer(call, request, inputs, request.model or model)
+                else:
+                    reply = await self.predicted(call, request, inputs, request.model or model)
             if call.accept_encoding and len(reply.body) >= COMPRESS_FROM_BYTES:
                 reply = await _compressed(reply, call.accept_encoding, call.timings, self._clock)
         reply.headers = (*reply.headers, server_timing(call.timings))
@@ -203,7 +231,7 @@ def _is_feedback(scope: Scope, route: Route) -> bool:
 
 def _malformed(scope: Scope, route: Route) -> InvalidInput:
     """The error for an unknown verb: the verbs of V1, or the path of one of V2."""
-    rule = f"use :{' or :'.join(V1_VERBS)}"
+    rule = f"use :{' or :'.join((*V1_VERBS, EXPLAIN))}"
     if route.verb in V2_VERBS:
         rule = f"{route.verb} is at /v2/models/{route.name}/{route.verb}"
     return InvalidInput(malformed(scope["method"], scope["path"], rule))

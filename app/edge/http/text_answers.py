@@ -61,7 +61,13 @@ class TextAnswers:
         except ServingError as error:
             if start is not None:
                 raise
-            log.warning("generate_stream of model %s ended early: %s", model.name, error.message)
+            log.warning(
+                "generate_stream of model %s version %d ended early: %s",
+                model.name,
+                model.version,
+                error.message,
+                extra=request.visit.log_fields,
+            )
             request.code = status_of(error)
             await send({"type": "http.response.body", "body": event(error_body(error.message))})
             return

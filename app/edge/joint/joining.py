@@ -13,12 +13,12 @@ from dataclasses import replace
 from functools import partial
 
 from app.batching.work import DEFAULT_OPTIONS, Answer, Awaited, Prediction, Timings
-from app.edge.answering import log_refusal
 from app.edge.call import Route
 from app.edge.joint.arrivals import Arrivals
 from app.edge.joint.request import JointRequest, Plain
 from app.edge.joint.row_forms import RowForm, Rows
 from app.edge.observer import RequestObserver
+from app.edge.request_log import log_refusal
 from app.edge.respond import error_reply, server_timing
 from app.errors import BackendDown, BackendHung, ServingError, Unavailable
 from app.loaded import LoadedModel
@@ -203,7 +203,7 @@ class Joining:
 
         def refuse(plain: Plain) -> None:
             request_id = plain.refuse(error, reply)
-            log_refusal(joint.route, error, reply.status, request_id)
+            log_refusal(joint.route, error, reply.status, request_id, joint.model)
             self._record(joint, plain, reply.status)
 
         _end(joint, refuse)

@@ -11,8 +11,10 @@ from app.edge.codec.json_tensor import JsonReader
 from app.edge.respond import Reply
 from app.edge.rest import oip as v2
 from app.edge.rest import tfs as v1
+from app.edge.rest.explain import explain_request
 from app.edge.rest.generate_tensors import parse_generate_tensors
 from app.edge.rest.request import HttpRequest
+from app.edge.rest.routes import EXPLAIN
 from app.edge.shared_memory.regions import Memory
 from app.errors import InvalidInput, quoted
 from app.loaded import LoadedModel
@@ -68,6 +70,8 @@ def parse(
         return v2.parse_infer(body, request.json_length, model, reader, memory)
     if not body:
         raise InvalidInput(f"body is empty; {how_to_send(model)}")
+    if verb == EXPLAIN:
+        return _explain(request, body, kind, model, reader, check)
     if verb in {"generate", "generate_stream"}:
         return parse_generate_tensors(body, reader, model, is_stream=verb == "generate_stream")
     if verb == "predict":
@@ -83,6 +87,23 @@ def parse(
     if kind == "json":
         return InferenceRequest(v1.parse_examples(reader.read(body), model), reply)
     return InferenceRequest(media.parse_media(kind, request.content_type, body, model, check=check), reply)
+
+
+def _explain(
+    request: HttpRequest,
+    body: bytes,
+    kind: media.Kind,
+    model: LoadedModel,
+    reader: JsonReader,
+    check: Callable[[], None],
+) -> InferenceRequest[Reply]:
+    if kind != "json":
+        inputs = media.parse_media(kind, request.content_type, body, model, check=check)
+        return explain_request(inputs, request.query, None, None)
+    document = reader.read(body)
+    signature = v1.signature_of(document, model)
+    named, _ = v1.parse_predict(document, signature)
+    return explain_request(named, request.query, document, None if signature is model else signature)
 
 
 def _classify(request: HttpRequest, model: LoadedModel) -> v1.Print:

@@ -21,6 +21,7 @@ from app.serving.generation import LARGEST_MAX_TOKENS, Sampling
 EVENT_STREAM: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep the pieces back
 )
 TEXT_INPUT, TEXT_OUTPUT = "text_input", "text_output"
 _SAMPLING = {field.name for field in fields(Sampling)}

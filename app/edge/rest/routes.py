@@ -11,6 +11,8 @@ from urllib.parse import unquote
 from app.edge.call import Route
 
 V1_VERBS = ("predict", "classify", "regress")
+EXPLAIN = "explain"
+"""A verb of V1 whose answer takes many batches, so that it is no plain inference."""
 FEEDBACK = "feedback"
 """A verb of V1 that is not inference; FastAPI answers it."""
 V2_VERBS = ("infer", "generate", "generate_stream")

@@ -12,6 +12,7 @@ from app.batching.rules import BatchRules, resolve
 from app.batching.work import BatchObserver
 from app.contract.device import CPU
 from app.contract.labels import labels_of
+from app.drift.watch import DriftSettings, DriftWatch
 from app.errors import BackendFailed, VersionRefused
 from app.lifecycle.loading.device_choice import Placed, largest_difference
 from app.lifecycle.loading.memory_need import NO_MEMORY, MemoryNeed
@@ -35,7 +36,7 @@ class Assembly:
     Attributes:
         name, version: of the model.
         serving: its settings.
-        observer, inline_below_s, pixel_limit, clock, loop_rest: see ``Loader``.
+        observer, inline_below_s, pixel_limit, clock, loop_rest, drift: see ``Loader``.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Assembly:
     pixel_limit: int
     clock: Clock
     loop_rest: LoopRest | None
+    drift: DriftSettings | None
 
     def gate(self, contract: VersionContract) -> Gate:
         """The checks that every instance must pass.
@@ -88,6 +90,9 @@ class Assembly:
             levels=rules.priority_levels,
             instances=len(opened),
         )
+        drift = None
+        if self.drift is not None and contract.measures:
+            drift = DriftWatch(contract.measures, self.drift, self.clock)
         batcher = Batcher(
             instances=[
                 Instance(
@@ -105,6 +110,7 @@ class Assembly:
             observer=self.observer,
             clock=self.clock,
             finite_output=spec.postprocessing.output if spec.postprocessing is not None else None,
+            sampler=drift,
         )
         return LoadedModel(
             name=self.name,
@@ -127,6 +133,9 @@ class Assembly:
             memory_is_measured=memory.is_measured,
             signatures=signatures or {},
             signature=contract.signature,
+            drift=drift,
+            typical=contract.typical,
+            said=contract.said,
             defaults={name: contract.defaults[name] for name in spec.given_optional(contract.defaults)},
         )
 

@@ -12,6 +12,7 @@ from app.batching.work import BatchObserver
 from app.contract.files.regular import Opener, open_regular
 from app.contract.graph_facts import GraphFacts
 from app.contract.version_files import Graph, VersionFiles
+from app.drift.watch import DriftSettings
 from app.lifecycle.loading.assembly import Assembly
 from app.lifecycle.loading.backend_choice import backend_of
 from app.lifecycle.loading.device_choice import DeviceChooser, Placed, close_all
@@ -82,6 +83,7 @@ class Loader:
         make_plugin: as ``PluginBackend``.
         plugins: names of the backends of installed packages that are switched on.
         memory_needs: measures what each version takes.
+        drift: how served rows are compared with the training data; None: not at all.
     """
 
     places: Places
@@ -104,6 +106,7 @@ class Loader:
     make_plugin: Callable[..., ProcessBackend] = PluginBackend
     plugins: Collection[str] = ()
     memory_needs: MemoryNeeds = field(default_factory=MemoryNeeds)
+    drift: DriftSettings | None = None
 
     def load(self, name: str, version: int, serving: ServingPolicy | None = None) -> LoadedModel:
         """Verify, open, replay the golden samples, warm up. Blocks.
@@ -138,6 +141,7 @@ class Loader:
             pixel_limit=self.pixel_limit,
             clock=self.clock,
             loop_rest=self.loop_rest,
+            drift=self.drift,
         )
         opening = Opening(
             serving=serving,

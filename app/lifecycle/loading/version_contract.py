@@ -15,11 +15,15 @@ from app.contract.model_spec import (
     SPEC_LIMIT_BYTES,
     ModelSpec,
 )
+from app.contract.said import NOTHING_SAID, Said
 from app.contract.steps import ImagePreprocessing, TextPreprocessing
 from app.contract.tensor_spec import TensorSpec
 from app.contract.tokenizer import VOCABULARY_LIMIT_BYTES, Tokenizer
 from app.contract.transforms import check_steps
 from app.contract.version_files import VersionFiles
+from app.drift.baseline import BASELINE_FILE, BASELINE_LIMIT_BYTES, measures_of
+from app.drift.measures import Measure
+from app.drift.typical import Typical, typical_values
 from app.errors import VersionRefused
 from app.types import Array, Tensors
 
@@ -39,6 +43,8 @@ class VersionContract:
         than: the source of the answers in the golden samples, for messages.
         signature: its name.
         defaults: see ``LoadedModel``.
+        measures: of its drift.
+        typical, said: see ``LoadedModel``.
     """
 
     spec: ModelSpec
@@ -50,6 +56,9 @@ class VersionContract:
     than: str = "Keras"
     signature: str = SIGNATURE
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
+    typical: Mapping[str, Typical] = field(default_factory=dict)
+    said: Said = NOTHING_SAID
 
     @property
     def samples(self) -> Tensors | None:
@@ -84,7 +93,13 @@ def read_contract(files: VersionFiles, name: str) -> VersionContract:
     golden = Golden.parse(path, files.read(GOLDEN_FILE, GOLDEN_LIMIT_BYTES))
     check_samples(path, "input", golden.inputs, spec.inputs)
     check_samples(path, "output", golden.outputs, spec.outputs)
-    return VersionContract(spec=spec, tokenizer=tokenizer, golden=golden)
+    measures: tuple[Measure, ...] = ()
+    typical: dict[str, Typical] = {}
+    if files.has(BASELINE_FILE):
+        baseline = files.read(BASELINE_FILE, BASELINE_LIMIT_BYTES)
+        measures, typical = measures_of(baseline, spec), typical_values(baseline)
+    said = Said.read(files)
+    return VersionContract(spec=spec, tokenizer=tokenizer, golden=golden, measures=measures, typical=typical, said=said)
 
 
 def largest_batch(contract: VersionContract, stated: int | None) -> int:

@@ -82,6 +82,11 @@ class KeptProcess:
         self._closed = True
         self._running.stop()
 
+    def kill(self) -> None:
+        """Let a call in progress fail; the process is not started again."""
+        self._closed = True
+        self._running.process.kill()
+
     def living(self) -> ModelProcess:
         """The process; starts a new one if it has died."""
         if self._closed:

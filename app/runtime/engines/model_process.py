@@ -23,6 +23,8 @@ ANSWER_LIMIT_BYTES = 512 * 2**20
 _LONGEST_WAIT_S = 2e6
 # Notices and warnings of TensorFlow, and stack traces.
 _LONGEST_LINE = 4_096
+# The directory that the package of this module is in: the checkout, or site-packages.
+_PACKAGES = Path(__file__).parents[len(__name__.split(".")) - 1]
 _NO_REASON = re.compile(r"[IW]\d{4} |WARNING|\*\*\*|\s")
 
 P = TypeVar("P", bound=Launched | None)
@@ -39,7 +41,7 @@ class ModelProcess:
         self, command: Sequence[str], arguments: Sequence[str], *, template: ProcessTemplate | None = None
     ) -> None:
         # The package may have been found through the working directory or --app-dir.
-        places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
+        places = [str(_PACKAGES), os.environ.get("PYTHONPATH", "")]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, places)),
@@ -88,14 +90,16 @@ class ModelProcess:
         self._channel.settimeout(timeout_s)
         return receive_frame(self._channel)[0]
 
-    def ask(self, signature: str, inputs: Tensors, limit_s: float) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Send one batch for a signature and wait for its answer.
+    def ask(
+        self, signature: str, inputs: Tensors, limit_s: float, **more: Any
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Send one batch for a signature, and ``more`` for the header, and wait for its answer.
 
         TimeoutError if no data moves for ``limit_s`` seconds, which may be infinite; EOFError or another OSError if the
         process dies; FrameTooLarge if the answer exceeds ``ANSWER_LIMIT_BYTES``.
         """
         self._channel.settimeout(limit_s if limit_s < _LONGEST_WAIT_S else None)
-        send_frame(self._channel, {"signature": signature}, inputs)
+        send_frame(self._channel, {"signature": signature, **more}, inputs)
         answer = receive_frame(self._channel, limit_bytes=ANSWER_LIMIT_BYTES)
         self.has_answered = True
         return answer

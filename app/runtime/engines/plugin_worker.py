@@ -73,7 +73,7 @@ def load(kind: str, name: str, directory: Path, threads: int) -> tuple[dict[str,
     if kind == "transform":
         signature["utf8"] = list(getattr(model, "utf8", ()))
 
-    def run(_: str, inputs: Tensors) -> dict[str, Array]:
+    def run(_: dict[str, Any], inputs: Tensors) -> dict[str, Array]:
         outputs = model.run(inputs)
         return {each: _checked(each, outputs, *signature["outputs"][each]) for each in signature["outputs"]}
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from app.contract.model_spec import ModelSpec
 from app.errors import VersionRefused
-from app.runtime.engines.kept_process import Contract, Snapshot
+from app.runtime.engines.gradient_process import GradientProcess
+from app.runtime.engines.kept_process import START_TIMEOUT_S, Contract, KeptProcess, Snapshot
 from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.process_template import ProcessTemplate
+from app.types import Array, Tensors
 
 TENSORFLOW = "TensorFlow"
 WORKER = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")
@@ -55,6 +58,38 @@ class SavedModelBackend(ProcessBackend):
             snapshot=snapshot,
             **others,
         )
+
+        def start() -> KeptProcess:
+            return KeptProcess(
+                path,
+                self.spec,
+                threads=1,
+                provider=TENSORFLOW,
+                command=command,
+                template=template,
+                snapshot=snapshot,
+                start_timeout_s=START_TIMEOUT_S,
+                signature=self.signature,
+                clock=time.monotonic,
+            )
+
+        self._gradients = GradientProcess(start, str(path))
+
+    @property
+    def has_gradients(self) -> bool:
+        """See ``Backend``."""
+        return True
+
+    def part_gradients(self, variants: Tensors, *, output: str, target: int) -> dict[str, Array]:
+        """See ``Backend``."""
+        if self._shapes is not None:
+            variants = self._shapes.to_graph(variants)
+        return self._gradients.scores(self.signature, variants, output=output, target=target)
+
+    def close(self) -> None:
+        """End the processes and wait for them."""
+        self._gradients.close()
+        super().close()
 
 
 def is_installed() -> bool:

@@ -18,12 +18,14 @@ from app.contract.model_spec import SAVED_MODEL_FILE
 from app.contract.saved_graphs import tags_to_load
 from app.errors import VersionRefused
 from app.runtime.engines.forking_loop import serve_forks
+from app.runtime.engines.path_gradients import PathGradients
 from app.runtime.engines.worker_loop import HOW_TO_INSTALL, CannotLoad, Run, serve
 from app.types import Array, Tensors
 
 TEMPLATE = "--template"
 NAME = "savedmodel"
 """Of the process, in ``ps`` and ``top``."""
+_LOWEST_PRIORITY = 19
 
 
 def main() -> None:
@@ -85,7 +87,15 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
         for name, function in functions.items()
     }
 
-    def run(signature: str, inputs: Tensors) -> dict[str, Array]:
+    gradients: dict[str, PathGradients] = {}
+
+    def run(header: dict[str, Any], inputs: Tensors) -> dict[str, Array]:
+        signature = header["signature"]
+        if (asked := header.get("gradients")) is not None:
+            if signature not in gradients:
+                os.nice(_LOWEST_PRIORITY)  # this process is asked for nothing else
+                gradients[signature] = PathGradients(tf, _frozen, functions[signature])
+            return gradients[signature].scores(inputs, asked["output"], asked["target"])
         of_bfloat16 = bfloat16_inputs.get(signature, ())
         given = {
             name: tf.bitcast(narrowed(values), tf.bfloat16) if name in of_bfloat16 else tf.constant(values)
@@ -96,6 +106,13 @@ def load(directory: Path, threads: int) -> tuple[dict[str, Any], Run]:
 
     run.loaded = loaded  # type: ignore[attr-defined]  # a signature references its variables only weakly
     return signatures, run
+
+
+def _frozen(function: Any) -> Any:
+    """See ``PathGradients``."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(function, lower_control_flow=False)
 
 
 def _tags_and_defaults(directory: Path) -> tuple[list[str] | None, dict[str, dict[str, Any]]]:

@@ -25,8 +25,8 @@ _LONGEST_MESSAGE = 600
 # Environment variable with the number of a pipe, whose other end the service has.
 LIFELINE = "ATELIER_LIFELINE"
 
-# From the name of a signature and its inputs to its outputs.
-Run = Callable[[str, Tensors], dict[str, Array]]
+# From a header, with the name of a signature, and inputs to outputs.
+Run = Callable[[dict[str, Any], Tensors], dict[str, Array]]
 
 
 class CannotLoad(Exception):
@@ -58,7 +58,7 @@ def serve(loads: Callable[[], tuple[dict[str, Any], Run]]) -> None:
             while True:
                 header, inputs = receive_frame(channel)
                 try:
-                    outputs = run(header["signature"], inputs)
+                    outputs = run(header, inputs)
                 except BaseException as error:  # noqa: BLE001 - the boundary of a batch: the error is its answer
                     send_frame(channel, {"error": _in_short(error)})
                 else:

@@ -14,6 +14,7 @@ from app.batching.watchdog import Watchdog
 from app.batching.work import Batch
 from app.errors import BackendFailed, Draining, ModelNotReady
 from tests.support.fakes import FakeBackend, FakeClock, Observed, answer, make_batcher, make_work, until
+from tests.support.service import wait_until
 
 ALLOWED_S = 0.05
 
@@ -137,10 +138,9 @@ def test_closing_does_not_wait_for_a_call_that_hangs_and_that_call_frees_its_bac
 
 
 def _let_return(backend):
+    """Let its call return, and wait until its thread has freed it; threads of other tests may never end."""
     backend.may_run.set()
-    for thread in threading.enumerate():
-        if thread.name == "backend":
-            thread.join(10)
+    wait_until(lambda: backend.closed)
 
 
 def test_closing_does_not_wait_forever_for_a_call_that_was_not_detected_as_hanging(caplog):

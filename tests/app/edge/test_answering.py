@@ -82,7 +82,7 @@ class Told:
     def __init__(self):
         self.requests = []
 
-    def request_done(self, *, model, protocol, code, seconds, timings):
+    def request_done(self, *, model, protocol, code, seconds, timings, trace_id=None):
         self.requests.append((None if model is None else model.version, protocol, code, seconds))
 
 
@@ -124,6 +124,9 @@ class FakeProtocol(Answering):
 
     def caller(self, call):
         return Caller("7", "client:1", "a key")
+
+    def traceparent(self, call):
+        return None
 
     def size(self, reply):
         return len(reply)
@@ -192,7 +195,7 @@ def test_an_error_is_replied_counted_and_logged_as_a_client_or_server_fault(capl
     assert answer(protocol, call()) == error.message
     assert protocol.told.requests == [(3, "v1:predict", code, 0.5)]
     [line] = [each for each in caplog.records if each.name == "atelier.edge"]
-    assert (line.levelno, line.exc_info, line.fields) == (level, None, {"request_id": "7"})
+    assert (line.levelno, line.exc_info, line.fields) == (level, None, {"request_id": "7", "version": 3})
     word = "failed" if code == 500 else "refused"
     assert line.getMessage() == f"predict of model m {word} with {code}: {error.message}"
     assert access_line(caplog)["bytes"] == len(error.message)

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from app.repository.canary_file import halt
 from app.repository.places import Place
 from app.repository.rollout_policy import CanaryPair, RollbackPolicy, RolloutPolicy, ShadowPolicy
-from app.repository.serving_file import halt, promote, rollback, rollback_target
+from app.repository.serving_file import promote, rollback, rollback_target
 
 PAIR, JUDGED = CanaryPair("m", 1, 2), RolloutPolicy(shadow=ShadowPolicy())
 

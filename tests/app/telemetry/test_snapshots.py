@@ -34,6 +34,7 @@ def record(counts, seed):
         counts.requests["v1", 200] = counts.requests.get(("v1", 200), 0) + number
         counts.requests["v2", 400 + seed] = number
         counts.last_inference_s = max(counts.last_inference_s, float(number))
+        counts.note_trace(f"{number:032x}", seconds, float(100 * seed + number))
 
 
 def over_the_wire(snapshot):

@@ -4,6 +4,8 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
+import pytest
+
 from app.workers.accept import CLOSED, USELESS_PAUSE_S, Acceptor, ConnectionCounts
 from tests.support.fakes import until
 
@@ -118,6 +120,29 @@ def test_a_connection_that_has_its_protocol_is_counted_once():
             acceptor.close()
             assert counts.fewest(but=2) is None
             mine[0].close()
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_the_last_worker_that_closes_takes_the_connections_that_wait(others):
+    async def scenario():
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            counts = ConnectionCounts.make(2)
+            if others:
+                counts.set(2, 5)
+            mine = []
+            acceptor = Acceptor(listening, lambda: Counting(mine), worker=1, counts=counts, own=lambda: len(mine))
+            for _ in range(3):  # while the event loop does not run
+                stack.enter_context(socket.create_connection(listening.getsockname()))
+            acceptor.close()
+            await acceptor.wait_closed()
+            assert len(mine) == (0 if others else 3)
+            assert counts.fewest(but=2) is None
+            for transport in mine:
+                transport.close()
             await asyncio.sleep(0)
 
     asyncio.run(scenario())

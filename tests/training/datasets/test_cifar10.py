@@ -1,6 +1,7 @@
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from training.datasets.archive import Archive
 from training.datasets.cifar10 import CIFAR_LABELS, OTHER_LABELS, CatsVsDogs, EightOthers
-from training.errors import DataDamaged, DataMissing
+from training.errors import DataDamaged, DataMissing, DataUnusable
 
 NUMBERS = {"airplane": 0, "cat": 3, "dog": 5}
 ALL_NUMBERS = {name: number for number, name in enumerate(CIFAR_LABELS)}
@@ -202,6 +203,16 @@ def test_more_labelled_images_are_the_fewer_and_some_more(data_directory):
         for count in (2, 5)
     )
     assert few < more
+
+
+def test_skipped_images_give_another_choice_and_too_few_after_them_are_refused(data_directory):
+    archive = write_binary_tar(data_directory / "cifar-10-binary.tar.gz")
+    source = CatsVsDogs(validation_per_class=2, archive=archive, labelled_per_class=3)
+    first, second = (seen(replace(source, skipped_per_class=skipped).load().train) for skipped in (0, 3))
+    assert len(first) == len(second) == 6
+    assert not set(first) & set(second)
+    with pytest.raises(DataUnusable, match="class 0 has 6 training images; 3 after 4 skipped ones are expected"):
+        replace(source, skipped_per_class=4).load()
 
 
 def test_synthetic_blobs_are_limited_too():

@@ -6,7 +6,8 @@ import pytest
 
 from tests.training.makers_files import idx, write_makers_files
 from training.datasets.fashion_labels import FASHION_LABELS
-from training.datasets.fashion_mnist import FashionMnist, read_idx
+from training.datasets.fashion_mnist import FashionMnist
+from training.datasets.idx_images import read_idx
 from training.errors import DataDamaged, DataMissing
 
 

@@ -147,3 +147,31 @@ def test_free_sizes_have_names_of_their_own(tmp_path):
         *("batch", "numbers_length_0", "numbers_length_1", ""),
         *("batch", "answer_0_length_0", "answer_0_length_1", ""),
     ]
+
+
+@pytest.mark.parametrize("kind", ["numbers", "rows", "cells of rows"])
+def test_slices_added_at_one_place_are_all_added_whatever_the_threads(tmp_path, kind):
+    """ONNX Runtime's ScatterND adds in several threads, and loses some."""
+    import tensorflow as tf
+    import tf_keras
+
+    given = tf_keras.layers.Input((STEPS, WIDTH), name="numbers")
+
+    def sums(numbers):
+        rows = tf.shape(numbers)[0]
+        place = tf.repeat(tf.range(rows), STEPS)[:, tf.newaxis]
+        if kind == "numbers":
+            each, place = tf.reshape(numbers, [-1]), tf.repeat(place, WIDTH, axis=0)
+            return tf.tensor_scatter_nd_add(tf.zeros([rows]), place, each)[:, tf.newaxis]
+        each = tf.reshape(numbers, [-1, WIDTH])
+        if kind == "rows":
+            return tf.tensor_scatter_nd_add(tf.ones([rows, WIDTH]), place, each)
+        both = tf.concat([place, place % 4], axis=1)
+        return tf.tensor_scatter_nd_add(tf.ones([rows, 4, WIDTH]), both, each)
+
+    model = tf_keras.Model(given, tf_keras.layers.Lambda(sums)(given))
+    expected, found = answers(model, rows(), tmp_path / "model.onnx")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "ScatterElements" in kinds
+    assert "ScatterND" not in kinds

@@ -155,6 +155,19 @@ def test_a_stage_hands_its_layers_to_the_network(tmp_path, console):
     assert trained.seconds > trained.progressed.seconds
 
 
+def test_a_stage_with_data_of_its_own_says_how_many_rows_it_has(tmp_path, console):
+    own = replace(image_recipe().data, rows=32)
+    fitting = Fitting(epochs=1, batch_size=16, keep="last")
+    stages = tuple(
+        Stage(name=name, build=image_recipe().build, shared_layers=(), fitting=fitting, data=data)
+        for name, data in (("own", own), ("shared", None))
+    )
+    train(image_recipe(epochs=1, stages=stages), tmp_path, console)
+    printed = console.file.getvalue()
+    assert "stage own\ntiny (drawn): 32 to train, 40 to validate\n" in printed
+    assert printed.count(" to train, ") == 1
+
+
 def build_maximum(network, signature):
     """The maximum over all steps, those of padding included."""
     import tf_keras

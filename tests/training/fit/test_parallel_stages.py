@@ -83,6 +83,22 @@ def test_the_command_after_one_whose_stage_was_killed_learns_the_same_bits_as_a_
     np.testing.assert_array_equal(again(pixels).numpy(), at_once.model(pixels).numpy())
 
 
+def test_a_parallel_stage_starts_with_the_weights_of_an_earlier_one(tmp_path, console):
+    still = Optimizer(name="sgd", learning_rate=0.0)
+    recipe = pair(in_parallel=True, epochs=1, adopt=adopt_by_name, optimizer=still)
+    (parallel,) = recipe.stages
+    earlier = dataclasses.replace(
+        parallel, name="earlier", adopt=keep_apart, optimizer=Optimizer(learning_rate=0.01), in_parallel=False
+    )
+    train(dataclasses.replace(recipe, stages=(earlier, parallel)), tmp_path, console)
+    for learnt, kept in zip(
+        read_weights(tmp_path / "earlier" / "weights.npz"),
+        read_weights(tmp_path / "first" / "weights.npz"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(learnt, kept)
+
+
 def test_an_error_of_a_stage_ends_the_run(tmp_path, console):
     wild = Optimizer(name="sgd", learning_rate=1e30)
     with pytest.raises(TrainingDiverged, match="the loss became"):

@@ -29,7 +29,7 @@ def refused(write_recipe, command, monkeypatch, tmp_path):
 
 def test_without_ray_one_sentence_says_what_to_install(refused):
     assert refused(*RAY, "--workers", "2") == (
-        "--strategy ray requires the package ray[train]; install it on each machine: pip install 'atelier[ray]'"
+        "--strategy ray requires the package ray[train]; install it on each machine: pip install 'atelier-serving[ray]'"
     )
 
 

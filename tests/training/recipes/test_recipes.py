@@ -16,10 +16,11 @@ def signature_of(recipe: Recipe) -> tuple[Signature, int]:
     known = {f"{path}=" for path, _ in settings(recipe)}
     small = apply_overrides(recipe, [few for few in FEW if few[: few.index("=") + 1] in known])
     splits = small.data.synthetic()
-    tensor = recipe.pipeline.bind(splits.train, classes=len(splits.labels)).input
+    feed = recipe.pipeline.bind(splits.train, classes=len(splits.labels))
+    tensor = feed.input
     if tensor.is_variable:
         tensor = tensor.model_copy(update={"maximum": recipe.pipeline.vocabulary_size - 1})
-    signature = Signature(input=tensor, classes=len(splits.labels))
+    signature = Signature(input=tensor, classes=len(splits.labels), arrays=feed.arrays)
     if recipe.task.output == "values":
         return signature, splits.train.labels.shape[1]
     return signature, signature.classes or signature.id_count - 1

@@ -12,9 +12,9 @@ from app.contract.model_spec import ModelSpec
 from app.contract.steps import NextToken
 from app.contract.tokenizer import LINE_END, Tokenizer, split_tokens
 from tests.support.service import ROOT
+from training.data.trigram import Trigram
 from training.errors import SettingRefused
 from training.export.model_export import keras_runner, onnx_runner
-from training.measure.trigram import Trigram
 from training.overrides import apply_overrides
 from training.recipes.shakespeare_next_word_lstm import EMBEDDING, RECIPE
 from training.runs.publishing import model_spec
@@ -119,7 +119,7 @@ def test_the_embedding_scores_and_reads_with_the_same_weights():
     feed = TINY.pipeline.bind(splits.train, classes=0)
     from training.recipe.recipe import Signature
 
-    signature = Signature(input=feed.input, classes=0)
+    signature = Signature.of(feed, classes=0)
     every = TINY.build(TINY.network, signature)
     last = TINY.finish(TINY.network, every, signature, {})
     spec = model_spec(TINY, feed, splits, last)

@@ -12,7 +12,7 @@ from training.fit.run_files import read_weights
 from training.fit.train_network import WEIGHTS_FILE
 from training.overrides import apply_overrides
 from training.recipe.recipe import OUTPUT_NAME, Signature
-from training.recipes.transfer_cats_vs_dogs import HEAD, PRETRAIN, RECIPE, build, build_frozen
+from training.recipes.transfer_cats_vs_dogs import HEAD, PRETRAIN, RECIPE, build, build_frozen, gain
 from training.runs.record import Plan
 from training.runs.run import run
 
@@ -30,6 +30,7 @@ TINY = apply_overrides(
         "fitting.batch_size=16",
         "optimizer.learning_rate=0",  # so that the weights of the head stage stay unchanged
         "study.labelled=16",
+        "study.repeats=2",
         "study.steps=12",
     ],
 )
@@ -108,43 +109,75 @@ def test_fine_tuning_starts_from_the_body_and_the_head_and_may_move_both(outcome
 
 
 def test_each_number_of_labels_starts_from_the_same_body_and_takes_as_many_steps_as_from_scratch(outcome):
-    few, scratch = outcome.directory / "transfer-16", outcome.directory / "scratch-16"
-    assert (few / PRETRAIN / WEIGHTS_FILE).read_bytes() == (outcome.directory / PRETRAIN / WEIGHTS_FILE).read_bytes()
     body = trained(outcome.directory / PRETRAIN, classes=8)
-    assert equal(body, trained(few / HEAD, classes=2, make=build_frozen), [*CONVOLUTIONS, *NORMALISATIONS])
-    assert sorted(path.name for path in scratch.iterdir() if path.is_dir()) == ["checkpoint", "tensorboard"]
-    assert not equal(body, trained(scratch, classes=2), CONVOLUTIONS[:1])
-    taken = steps(few / HEAD, rows=16, batch_size=4) + steps(few, rows=16, batch_size=4)
-    assert taken == steps(scratch, rows=16, batch_size=4) == 12
+    for repeat in range(2):
+        few, scratch = outcome.directory / f"transfer-16-{repeat}", outcome.directory / f"scratch-16-{repeat}"
+        kept = (few / PRETRAIN / WEIGHTS_FILE).read_bytes()
+        assert kept == (outcome.directory / PRETRAIN / WEIGHTS_FILE).read_bytes()
+        assert equal(body, trained(few / HEAD, classes=2, make=build_frozen), [*CONVOLUTIONS, *NORMALISATIONS])
+        assert sorted(path.name for path in scratch.iterdir() if path.is_dir()) == ["checkpoint", "tensorboard"]
+        assert not equal(body, trained(scratch, classes=2), CONVOLUTIONS[:1])
+        taken = steps(few / HEAD, rows=16, batch_size=4) + steps(few, rows=16, batch_size=4)
+        assert taken == steps(scratch, rows=16, batch_size=4) == 12
 
 
 def test_the_pre_training_is_done_once_for_all_numbers_of_labels(outcome):
-    assert state(outcome.directory / "transfer-16" / PRETRAIN) == state(outcome.directory / PRETRAIN)
+    assert state(outcome.directory / "transfer-16-1" / PRETRAIN) == state(outcome.directory / PRETRAIN)
 
 
-def test_both_ways_are_set_against_each_other_at_each_number_of_labels(outcome):
+def test_both_ways_are_compared_in_pairs_at_each_number_of_labels(outcome):
     found = {figure.name: figure for figure in outcome.findings.figures}
-    assert set(found) == {
-        "from scratch, 16 labelled",
-        "from scratch, 64 labelled",
-        "transferred, 16 labelled",
-        "transferred, 64 labelled",
-    }
+    ways = {"transferred": "transfer-16", "from scratch": "scratch-16"}
+    pairs = np.array(
+        [[accuracy(outcome.directory / f"{folder}-{repeat}") for folder in ways.values()] for repeat in range(2)]
+    )
+    for way, name in enumerate(ways):
+        assert found[f"{name}, 16 labelled"].value == pytest.approx(pairs[:, way].mean())
+    assert found["gain, 16 labelled"].value == pytest.approx((pairs[:, 0] - pairs[:, 1]).mean())
     assert found["transferred, 64 labelled"].value == outcome.validation.accuracy
-    for name, folder in {"transferred, 16": "transfer-16", "from scratch, 16": "scratch-16"}.items():
-        assert found[f"{name} labelled"].value == accuracy(outcome.directory / folder)
     assert found["from scratch, 64 labelled"].value == accuracy(outcome.directory / "scratch-64")
-    few = found["transferred, 16 labelled"]
-    assert few.holds == (few.value > found["from scratch, 16 labelled"].value)
-    assert all(figure.holds is None for figure in found.values() if figure is not few)
+    assert [name for name, figure in found.items() if figure.holds is not None] == ["gain, 16 labelled"]
     [picture] = outcome.findings.pictures.values()
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def gained(differences, *, expected):
+    """Figures of pairs with these differences in accuracy."""
+    scratch = np.array([0.60, 0.50, 0.55, 0.65])
+    pairs = np.stack([scratch + np.array(differences), scratch], axis=1)
+    return {figure.name: figure for figure in gain("few", pairs, expected=expected)}
+
+
+def test_a_gain_must_exceed_three_standard_errors_of_its_paired_differences():
+    clear = gained([0.05, 0.06, 0.05, 0.06], expected=True)
+    assert clear["gain, few"].value == pytest.approx(0.055)
+    assert clear["standard error of the gain, few"].value == pytest.approx(0.01 / 2 / 3**0.5)
+    assert clear["gain, few"].holds
+    assert clear["repeats with a gain, few"].value == "4 of 4"
+    unclear = gained([0.2, -0.1, 0.1, 0.0], expected=True)
+    assert unclear["gain, few"].value == pytest.approx(0.05)
+    assert not unclear["gain, few"].holds
+    assert gained([0.0, 0.0, 0.0, 0.0], expected=False)["gain, few"].holds is None
+
+
+def test_each_repeat_has_other_labelled_images_and_another_seed_for_both_ways():
+    seen, seeds = [], []
+    for repeat in range(3):
+        for make in (TINY.study._with_labels, TINY.study._from_scratch):
+            recipe = make(TINY, 16, repeat)
+            rows = {image.tobytes() for image in recipe.data.synthetic().train.instances}
+            seen.append(rows)
+            seeds.append(recipe.fitting.seed)
+    assert all(len(rows) == 16 for rows in seen)
+    assert seen[::2] == seen[1::2]
+    assert not (seen[0] & seen[2]) | (seen[2] & seen[4])
+    assert seeds == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(("size", "batch_size"), [(100, 25), (1000, 64), (8000, 64)])
 def test_as_published_every_number_of_labels_gets_as_many_steps(size, batch_size):
     study, recipe = RECIPE.study, RECIPE
-    with_labels, scratch = study._with_labels(recipe, size), study._from_scratch(recipe, size)
+    with_labels, scratch = study._with_labels(recipe, size, 0), study._from_scratch(recipe, size, 0)
     fittings = [with_labels.stages[1].fitting, with_labels.fitting, scratch.fitting]
     assert [fitting.batch_size for fitting in fittings] == [batch_size] * 3
     head, tuning, alone = (fitting.epochs * (size // batch_size) for fitting in fittings)
@@ -161,6 +194,7 @@ def test_as_published_every_number_of_labels_gets_as_many_steps(size, batch_size
     ("setting", "sentence"),
     [
         ("study.labelled=4,100", "each number must be at least 8"),
+        ("study.repeats=1", "repeats must be at least 2 and at most 50"),
         ("network.filters=8,16", "the network has 5 convolutions"),
     ],
 )

@@ -43,6 +43,13 @@ def test_rows_of_a_table_show_their_columns():
     assert (first["text"], second["text"]) == ("age = 39.5, city = Bern", "age = 7, city = Zürich")
 
 
+def test_named_arrays_show_their_first_numbers():
+    kinds = [("pair", np.float32, (2,)), ("film", np.uint8, (2, 3, 3, 1)), ("age", np.float32)]
+    rows = np.array([((0.5, 2), np.arange(18).reshape(2, 3, 3, 1), 7)], kinds)
+    [mistake] = found(rows, [1], [0.1])
+    assert mistake["text"] == "pair = [0.5, 2], film = [0, 1, 2, 3, 4, 5, 6, 7, ...], age = 7"
+
+
 def test_numbers_are_listed():
     [mistake] = found(np.float32([[1.5, -2.25]]), [1], [0.1])
     assert mistake["text"] == "1.5, -2.25"

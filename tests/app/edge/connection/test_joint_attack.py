@@ -540,8 +540,7 @@ def test_a_connection_closed_before_its_answer_is_freed_without_the_garbage_coll
                 await asyncio.sleep(0.15)  # a client that closes at once only sends nothing more
             await until(lambda: len(app.connections._open) == 1)
             await first.reply(60)
-            await asyncio.sleep(0.1)
-            assert alive() is None
+            await until(lambda: alive() is None)
         finally:
             gc.enable()
             await first.__aexit__()

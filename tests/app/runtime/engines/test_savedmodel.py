@@ -231,7 +231,8 @@ def test_a_version_without_a_savedmodel_is_refused(tmp_path):
 def test_without_tensorflow_the_error_names_what_to_install(start, tmp_path, monkeypatch):
     (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\")")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    worker = (sys.executable, "-m", "app.runtime.engines.savedmodel_worker")
+    # Another command than that of the service: a template of an earlier test has imported TensorFlow.
+    worker = (sys.executable, "-B", "-m", "app.runtime.engines.savedmodel_worker")
     with pytest.raises(VersionRefused, match=r"No module named 'tensorflow'.*make serve SAVEDMODEL=1"):
         start(command=worker)
 

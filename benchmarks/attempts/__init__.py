@@ -1,0 +1,1 @@
+"""Alternatives that were tried and are not what the service does: each can still be run."""

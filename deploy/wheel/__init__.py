@@ -1,0 +1,1 @@
+"""The wheel ``atelier-serving``: how it is built from the folders app/ and training/."""

@@ -1,0 +1,1 @@
+"""The dashboards against Grafana's own types."""

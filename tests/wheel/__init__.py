@@ -1,0 +1,1 @@
+"""The wheel as a user has it: installed into an empty environment, without the checkout."""

@@ -1,0 +1,1 @@
+"""Classical methods of scikit-learn next to a classifier: the same rows, the same split."""

@@ -1,0 +1,1 @@
+"""How a published classifier of images answers images that are changed a little."""
