@@ -1,6 +1,7 @@
 # The service, or the training tools, in a container. The last stage is the default.
 #   docker build -t atelier .                          the service with ONNX Runtime for the CPU, at most 450 MB
 #   docker build -t atelier --target cpu-savedmodel .  with TensorFlow too, for SavedModels
+#   docker build -t atelier --target cpu-remote .      with the packages that read models from S3, the hub or the web
 #   docker build -t atelier --target gpu .             with ONNX Runtime for CUDA and the libraries of CUDA
 #   docker build -t training --target training .       atelier-training; the working directory is /work
 #   docker run -p 8000:8000 atelier
@@ -15,7 +16,7 @@ RUN python3 -m venv --without-pip /opt/atelier && python3 -m venv /opt/pip \
     && awk '/^[a-z]/ {on = /^setuptools==/} on' requirements/serve.txt > setuptools.txt \
     && /opt/pip/bin/pip install --require-hashes -r setuptools.txt
 # The locks for machines without a GPU: ONNX Runtime's build for the CPU has a fifth of the size.
-RUN mkdir cpu && for lock in serve savedmodel train; do \
+RUN mkdir cpu && for lock in serve remote savedmodel train; do \
         awk '/^[a-z]/ {off = /^onnxruntime-gpu==/} !off' requirements/$lock.txt \
             | sed 's/^\(onnxruntime==[^ ]*\) ;.*/\1 \\/' > cpu/$lock.txt; \
     done
@@ -30,6 +31,12 @@ RUN /opt/pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel .
 FROM tools AS built-cpu
 COPY --from=wheel /wheel /wheel
 RUN awk '/^[a-z]/ {off = /^setuptools==/} !off' cpu/serve.txt > lock.txt \
+    && /opt/pip/bin/pip --python /opt/atelier/bin/python install --require-hashes -r lock.txt \
+    && /opt/pip/bin/pip --python /opt/atelier/bin/python install --no-deps /wheel/*.whl
+
+FROM tools AS built-cpu-remote
+COPY --from=wheel /wheel /wheel
+RUN awk '/^[a-z]/ {off = /^setuptools==/} !off' cpu/remote.txt > lock.txt \
     && /opt/pip/bin/pip --python /opt/atelier/bin/python install --require-hashes -r lock.txt \
     && /opt/pip/bin/pip --python /opt/atelier/bin/python install --no-deps /wheel/*.whl
 
@@ -82,6 +89,9 @@ CMD ["serve"]
 FROM service AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=built-gpu /opt/atelier /opt/atelier
+
+FROM service AS cpu-remote
+COPY --from=built-cpu-remote /opt/atelier /opt/atelier
 
 FROM service AS cpu-savedmodel
 COPY --from=built-cpu-savedmodel /opt/atelier /opt/atelier

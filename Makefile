@@ -31,6 +31,8 @@ FOREIGN_FILES := build/foreign-files
 TFS_CLIENT := build/tfs-client-venv
 # Envoy, which no distribution has as a package; for a test of its example.
 ENVOY := build/envoy-venv
+# A server that speaks S3, for tests of models at a URL.
+MOTO := build/moto-venv
 # Triton's perf_analyzer, of a tritonclient that has it as a program.
 PERF_ANALYZER := build/perf-analyzer-venv
 SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and (3, 11) <= sys.version_info[:2] <= (3, 13)))
@@ -46,7 +48,7 @@ serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 # With bytecode, also where the environment forbids it: hundreds of services start.
-test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed $(ENVOY)/.installed
+test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed $(ENVOY)/.installed $(MOTO)/.installed
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
@@ -118,7 +120,7 @@ test-image: $(VENV)/.dev-installed
 	$(BIN)/python -m tests.image build/image
 
 test-images: $(VENV)/.dev-installed
-	$(BIN)/python -m tests.image build/image cpu cpu-savedmodel gpu training
+	$(BIN)/python -m tests.image build/image cpu cpu-remote cpu-savedmodel gpu training
 
 # An older release, this one, and the older one again, with the same models, settings, keys and recordings.
 test-upgrade: $(VENV)/.dev-installed
@@ -161,6 +163,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url pyproject.toml --group build --extra parquet -c requirements/dev.txt -o requirements/parquet.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url pyproject.toml --group build --extra tracing -c requirements/dev.txt -o requirements/tracing.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url pyproject.toml --group build --extra remote -c requirements/dev.txt -o requirements/remote.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group contract -o requirements/contract.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -183,6 +187,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group client -o requirements/client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group envoy -o requirements/envoy.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --group moto -o requirements/moto.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group foreign -o requirements/foreign.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -44,6 +44,7 @@ from app.wiring.housekeeping import Housekeeping
 from app.wiring.late import LateApplication
 from app.wiring.lifespan import lifespan
 from app.wiring.processes import Processes, SingleProcess
+from app.wiring.remote_models import mirror_thread
 
 log = logging.getLogger("atelier.main")
 
@@ -67,6 +68,10 @@ def create_app(settings: Settings | None = None, processes: Processes | None = N
     app = Atelier(partial(lifespan, settings=settings, processes=processes, housekeeping=housekeeping))
     app.registry, app.lifecycle, app.metrics = registry, lifecycle, metrics
     app.recordings, app.feedback = recordings, FeedbackDesk(registry, metrics)
+    app.mirror = mirror_thread(settings)
+    if app.mirror is not None:
+        registry.loading_reason = app.mirror.state
+        metrics.copied_at = app.mirror.mirror.copied_at
     app.commands, app.total = processes.commands(lifecycle), partial(processes.statistics, metrics)
     metrics.rollouts, metrics.loaded = registry.rollouts, registry.loaded
     metrics.is_ready = lambda: not_ready_reason(registry) is None

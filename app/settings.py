@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
@@ -18,6 +18,8 @@ from app.edge.entry.access_log import AccessLog
 from app.edge.entry.bind import Bind
 from app.edge.entry.tls import Tls
 from app.edge.entry.trace_context import is_installed
+from app.mirror.location import Location
+from app.mirror.remote import check_installed
 from app.repository.policy import BackendName
 
 PREFIX = "ATELIER_"
@@ -37,17 +39,38 @@ def _split(value: Any) -> Any:
     return [part for each in value.split(",") if (part := each.strip())] if isinstance(value, str) else value
 
 
+def _models_dir(value: Any) -> Any:
+    """A URL as its location; its packages must be installed."""
+    location = Location.parse(value) if isinstance(value, str) else None
+    if location is None:
+        return value
+    check_installed(location)
+    return location
+
+
+ModelsDir = Annotated[Path | Location, NoDecode, BeforeValidator(_models_dir), PlainSerializer(str)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
-def default_state_dir() -> Path | None:
-    """As in the XDG Base Directory Specification 0.8; None without XDG_STATE_HOME and without a home."""
-    if stated := os.environ.get("XDG_STATE_HOME"):
+def _in_home(variable: str, below: str) -> Path | None:
+    """As in the XDG Base Directory Specification 0.8; None without the variable and without a home."""
+    if stated := os.environ.get(variable):
         return Path(stated) / "atelier"
     try:
-        return Path.home() / ".local/state/atelier"
+        return Path.home() / below / "atelier"
     except RuntimeError:
         return None
+
+
+def default_state_dir() -> Path | None:
+    """$XDG_STATE_HOME/atelier; see ``_in_home``."""
+    return _in_home("XDG_STATE_HOME", ".local/state")
+
+
+def default_mirror_dir() -> Path | None:
+    """$XDG_CACHE_HOME/atelier/mirror; see ``_in_home``."""
+    cache = _in_home("XDG_CACHE_HOME", ".cache")
+    return None if cache is None else cache / "mirror"
 
 
 class Settings(BaseSettings):
@@ -55,7 +78,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    models_dir: Path = Field(default=Path("models"), description="Directory that contains <model>/<version>/.")
+    models_dir: ModelsDir = Field(
+        default=Path("models"),
+        description="Directory that contains <model>/<version>/, or the URL of one (s3://, gs://, hf://, https://), of "
+        "which a copy is kept.",
+    )
+    mirror_dir: Path | None = Field(
+        default_factory=default_mirror_dir,
+        description="Directory of the copies of models at a URL; default: $XDG_CACHE_HOME/atelier/mirror, or "
+        "~/.cache/atelier/mirror.",
+    )
+    mirror_every_s: float = Field(default=60, ge=1, description="Seconds between two looks at the URL of models.")
     model_config_file: Path | None = Field(
         default=None,
         description="TensorFlow Serving's models.config: names and paths of models. Read again when it changes. The "
@@ -298,6 +331,8 @@ class Settings(BaseSettings):
             raise ValueError("--tls-key and --tls-client-ca have no effect without --tls-cert; give --tls-cert")
         if self.tls_key_password is not None and self.grpc_port is not None:
             raise ValueError("gRPC cannot read encrypted keys; give --tls-key one that is not encrypted")
+        if isinstance(self.models_dir, Location) and self.mirror_dir is None:
+            raise ValueError("models at a URL are copied, and there is no home directory; set ATELIER_MIRROR_DIR")
         if (self.model_name is None) != (self.model_base_path is None):
             raise ValueError("--model-name and --model-base-path belong together; give both")
         if self.model_name is not None and self.model_config_file is not None:
@@ -317,7 +352,11 @@ class Settings(BaseSettings):
     @property
     def only_models_dir(self) -> Path | None:
         """The models directory; None if models are named one by one, and no directory is set."""
-        return None if self.are_named and "models_dir" not in self.model_fields_set else self.models_dir
+        if self.are_named and "models_dir" not in self.model_fields_set:
+            return None
+        if isinstance(self.models_dir, Location):
+            return Path(self.mirror_dir or "") / self.models_dir.key
+        return self.models_dir
 
     @property
     def tls(self) -> Tls | None:

@@ -50,8 +50,9 @@ def autotune(
     for flag, value in (("--p99-ms", p99_ms), ("--concurrency", concurrency), ("--seconds", seconds)):
         if not 0 < value < math.inf:
             fail(f"{flag} is {value}; it must be a number above 0")
-    if settings.only_models_dir is not None and not settings.models_dir.is_dir():
-        fail(f"{settings.models_dir} is not a readable directory; --models-dir requires one with <model>/<version>/")
+    directory = settings.only_models_dir
+    if directory is not None and not directory.is_dir():
+        fail(f"{directory} is not a readable directory; --models-dir requires one with <model>/<version>/")
     configure_logging(level="error", form="text")
     load = Load(concurrency=concurrency, seconds=seconds)
     places = open_repository(settings).places
@@ -77,7 +78,7 @@ def autotune(
     except ServingError as error:
         fail(error.message)
     except OSError as error:
-        fail(f"{error.filename or settings.models_dir}: {error.strerror or error}")
+        fail(f"{error.filename or directory}: {error.strerror or error}")
     Console(soft_wrap=True).print(Text(line))
 
 

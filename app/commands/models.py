@@ -74,7 +74,7 @@ def _fail_without_models(settings: Settings) -> NoReturn:
     """The error if no model has a version."""
     if settings.only_models_dir is None:
         fail(f"no model of {settings.model_config_file or settings.model_base_path} has a version")
-    fail(f"no published model in {settings.models_dir}; train one: python -m training run NAME --publish")
+    fail(f"no published model in {settings.only_models_dir}; train one: python -m training run NAME --publish")
 
 
 def _warn(error: ServingError) -> None:

@@ -18,6 +18,7 @@ from app.commands.shared import (
 )
 from app.edge.entry.tls import Tls
 from app.errors import CannotListen, KeysUnreadable
+from app.mirror.location import Location
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
 
@@ -156,7 +157,7 @@ def serve(
     """
     flags = dict(locals())
     settings = read_settings(**flags)
-    if settings.only_models_dir is not None:
+    if settings.only_models_dir is not None and not isinstance(settings.models_dir, Location):
         check_models_dir(settings.only_models_dir)
     if settings.private_dir is not None and not settings.private_dir.is_dir():
         fail(f"the directory {str(settings.private_dir)!r} of --private-dir does not exist; create it")

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from app.errors import VersionRefused
+from app.errors import ServingError, VersionRefused
+from app.mirror.location import Location
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from app.repository.repository import Repository
 
 ModelsDir = Annotated[
-    Path | None, typer.Option("--models-dir", help="Directory of the published models [default: models].")
+    str | None,
+    typer.Option(
+        "--models-dir", help="Directory of the published models, or its URL: s3, gs, hf, https [default: models]."
+    ),
 ]
 ModelConfigFile = Annotated[
     Path | None,
@@ -78,13 +82,29 @@ def _with_options(command: Callable[..., None], options: Mapping[str, Any]) -> C
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
         settings = read_settings(**{name: arguments.pop(name) for name in options})
-        if settings.are_named and settings.only_models_dir is not None:
+        if isinstance(settings.models_dir, Location):
+            _copy(settings)
+        elif settings.are_named and settings.only_models_dir is not None:
             check_models_dir(settings.only_models_dir)
         command(settings, **arguments)
 
     # Typer makes the options from it.
     with_options.__dict__["__signature__"] = given.replace(parameters=[*own, *where])
     return with_options
+
+
+def _copy(settings: Settings) -> None:
+    """Copy the models from their URL; if that fails, go on with an earlier copy, or exit with one sentence."""
+    from app.wiring.remote_models import mirror_of
+
+    mirror = mirror_of(settings)
+    try:
+        mirror.copy()
+    except (ServingError, OSError) as error:
+        if not mirror.has_versions:
+            fail(f"models cannot be copied: {error}")
+        warning = f" models cannot be copied: {error}; this is the copy of an earlier look"
+        Console(stderr=True).print(Text.assemble(("warning:", "yellow"), warning), soft_wrap=True)
 
 
 def open_repository(settings: Settings) -> "Repository":

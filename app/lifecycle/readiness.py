@@ -8,7 +8,7 @@ def not_ready_reason(registry: Registry) -> str | None:
     if registry.draining:
         return "the service is shutting down"
     if registry.loading or registry.others_load:
-        return "models are loading"
+        return "models are loading" if registry.loading_reason is None else registry.loading_reason()
     defaults, sleep = registry.defaults(), registry.asleep.names
     if not defaults and not sleep:
         return "no model version could be loaded; see the log"

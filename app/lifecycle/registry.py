@@ -36,6 +36,8 @@ class Registry:
         self._one_by_one: set[str] = set()
         self.asleep = Asleep()
         self.loading = True
+        # Why the first load has not begun; None once it has.
+        self.loading_reason: Callable[[], str] | None = None
         # Other workers that take requests from the same port still load: a client that sees "ready" may reach one.
         self.others_load = False
         self.draining = False

@@ -106,7 +106,7 @@ class Places:
             return {}
         try:
             with os.scandir(self.models_dir) as found:
-                names = [each for each in found if _may_be_a_model(each.name)]
+                names = [each for each in found if may_be_a_model(each.name)]
         except (FileNotFoundError, NotADirectoryError):
             return {}
         places = {each.name: Place(each.name, self.models_dir / each.name) for each in names if _is_directory(each)}
@@ -125,7 +125,7 @@ class Places:
             log.warning("model %s: %s counts, and %s does not", name, counts, hidden)
 
 
-def _may_be_a_model(name: str) -> bool:
+def may_be_a_model(name: str) -> bool:
     """A name that cannot be printed is not a model's name, and would break every list that contains it."""
     return not name.startswith(".") and name.isprintable() and name not in NOT_MODELS
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.errors import SettingsUnwritable
 from app.repository import canary_file, last_valid_file, scan, serving_file
+from app.repository.copies import refuse_in_copy
 from app.repository.layouts import Layout, layout_of
 from app.repository.missing import no_model
 from app.repository.places import Place, Places
@@ -96,13 +97,13 @@ class Repository:
 
     def promote(self, name: str, version: int, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.promote``; SettingsUnwritable if the file cannot be written."""
-        with _writing(name):
-            return serving_file.promote(self.places.of(name), version, default=default, versions=versions)
+        with self._writing(name) as place:
+            return serving_file.promote(place, version, default=default, versions=versions)
 
     def rollback(self, name: str, *, default: int | None, versions: list[int]) -> Promotion:
         """See ``serving_file.rollback``; SettingsUnwritable if the file cannot be written."""
-        with _writing(name):
-            return serving_file.rollback(self.places.of(name), default=default, versions=versions)
+        with self._writing(name) as place:
+            return serving_file.rollback(place, default=default, versions=versions)
 
     def rollback_target(self, name: str, *, default: int | None, versions: list[int]) -> int:
         """See ``serving_file.rollback_target``."""
@@ -112,23 +113,34 @@ class Repository:
         self, name: str, version: int, rollout: Mapping[str, Mapping[str, Any]], *, versions: list[int]
     ) -> int:
         """See ``canary_file.start``; SettingsUnwritable if the file cannot be written."""
-        with _writing(name):
-            return canary_file.start(self.places.of(name), version, rollout, versions=versions)
+        with self._writing(name) as place:
+            return canary_file.start(place, version, rollout, versions=versions)
 
     def stop_canary(self, name: str) -> tuple[int, int | None]:
         """See ``canary_file.stop``; SettingsUnwritable if the file cannot be written."""
         versions = self.versions(name)
-        with _writing(name):
-            return canary_file.stop(self.places.of(name), versions)
+        with self._writing(name) as place:
+            return canary_file.stop(place, versions)
 
     def halt(self, pair: CanaryPair, reason: str, *, judged: RolloutPolicy) -> bool:
-        """See ``canary_file.halt``; SettingsUnwritable if the file cannot be written."""
-        with _writing(pair.name):
+        """See ``canary_file.halt``; SettingsUnwritable if the file cannot be written.
+
+        In a copy of models at a URL it is written too: this machine halts the canary, until the file there changes.
+        """
+        with _writable(pair.name):
             return canary_file.halt(self.places.of(pair.name), pair, reason, judged=judged)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[Place]:
+        """The place of a model whose serving.json is to be changed; SettingsUnwritable if it is a copy."""
+        place = self.places.of(name)
+        refuse_in_copy(place.directory)
+        with _writable(name):
+            yield place
 
 
 @contextmanager
-def _writing(name: str) -> Iterator[None]:
+def _writable(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

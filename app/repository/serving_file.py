@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from app.contract.files.regular import read_file
 from app.contract.files.replacing import write_whole
 from app.errors import VersionNotFound, VersionRefused
+from app.repository.copies import refuse_in_copy
 from app.repository.missing import no_version
 from app.repository.places import Place
 from app.repository.policy import CANARY, POLICY_FILE, POLICY_LIMIT_BYTES, STABLE, ServingPolicy
@@ -47,8 +48,10 @@ def write_batching(model_directory: Path, values: Mapping[str, Any]) -> Path:
 
     Raises:
         VersionRefused: the file is invalid, or would be; it is left as it was.
+        SettingsUnwritable: the directory is a copy of models at a URL.
         OSError: it cannot be written; it is left as it was.
     """
+    refuse_in_copy(model_directory)
     return change(model_directory, lambda document, _: {"batching": document.get("batching", {}) | values})
 
 

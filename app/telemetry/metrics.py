@@ -68,6 +68,9 @@ class Metrics(Collector):
         self.rollouts: Callable[[], Sequence[Rollout]] = tuple
         self.loaded: Callable[[], Sequence[LoadedModel]] = tuple
         self.is_ready: Callable[[], bool] = bool
+        # When models were last copied from their URL, in seconds since 1970; 0.0: never, None: they have none.
+        self.copied_at: Callable[[], float | None] = lambda: None
+        self._merged_copied_at: float | None = None
         self._merged_ready = False
         # Comparisons of other processes: (model, stable, canary) -> comparison, and whether the canary is halted.
         self._merged: dict[tuple[str, int, int], tuple[Comparison, bool]] = {}
@@ -171,6 +174,7 @@ class Metrics(Collector):
             "histograms": self._histograms,
             "compat": list(self._compat),
             "ready": self.is_ready() or self._merged_ready,
+            "copied_at": self._copied_at(),
             "forgotten_requests": self._forgotten_requests,
             "unknown": plain(self._unknown),
             "loads": plain(self._loads),
@@ -184,6 +188,7 @@ class Metrics(Collector):
         """Add the metrics of another process; if it has ``ended``, only those that never decrease."""
         self._histograms, self._compat = snapshot["histograms"], snapshot["compat"]
         self._merged_ready |= snapshot["ready"] and not ended
+        self._merged_copied_at = _later(self._merged_copied_at, snapshot["copied_at"])
         self._forgotten_requests += snapshot["forgotten_requests"]
         for name, version, counts in snapshot["versions"]:
             self.for_version(name, version).merge(counts, ended=ended)
@@ -217,6 +222,12 @@ class Metrics(Collector):
             "1 while the service, with workers at least one of them, is ready for requests.",
             value=float(self.is_ready() or self._merged_ready),
         )
+        if (copied_at := self._copied_at()) is not None:
+            yield GaugeMetricFamily(
+                "atelier_mirror_last_success_timestamp_seconds",
+                "When the URL of the models was last read without an error, in seconds since 1970; 0: never.",
+                value=copied_at,
+            )
         counted = list(self._each())
         yield from counter_families(counted, unknown=self._unknown, loads_done=self._loads)
         yield from recording_families(counted)
@@ -245,6 +256,9 @@ class Metrics(Collector):
         yield states
         yield from fact_families(self._facts())
 
+    def _copied_at(self) -> float | None:
+        return _later(self._merged_copied_at, self.copied_at())
+
     def _facts(self) -> dict[tuple[str, int], Facts]:
         return self._merged_facts | {(model.name, model.version): facts_of(model) for model in self.loaded()}
 
@@ -260,6 +274,10 @@ class Metrics(Collector):
         for (name, version), counts in sorted(self._versions.items()):
             counts.fold()
             yield [name, str(version)], counts
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((each for each in (one, other) if each is not None), default=None)
 
 
 def _key(rollout: "Rollout") -> tuple[str, int, int]:

@@ -21,6 +21,7 @@ from app.explain.explainer import Explainer
 from app.lifecycle.draining import fail_unfinished
 from app.lifecycle.lifecycle import Lifecycle
 from app.lifecycle.registry import Registry
+from app.mirror.following import MirrorThread
 from app.recording.recordings import Recordings
 from app.telemetry.metrics import Metrics
 from app.telemetry.tracing import Tracing
@@ -56,6 +57,8 @@ class Atelier:
     metrics: Metrics
     explainer: Explainer
     tracing: Tracing | None = None
+    # None if the models are on this machine.
+    mirror: MirrorThread | None = None
     api: LateApplication
     # Commands (load, unload, promote, roll back) and all counts: of this process or, with workers, of all.
     commands: RepositoryCommands

@@ -54,6 +54,8 @@ async def lifespan(
         yield
     finally:
         app.registry.start_draining()
+        if app.mirror is not None:
+            app.mirror.end()
         app.lifecycle.end_loads()
         for task in tasks:
             task.cancel()
@@ -75,6 +77,9 @@ async def _load_and_follow(app: Atelier, settings: Settings, loaded: asyncio.Eve
     take two. Frozen objects are not visited, and ``housekeeping`` collects cycles.
     """
     lifecycle = app.lifecycle
+    if app.mirror is not None:
+        await app.mirror.usable()
+        app.registry.loading_reason = None
     follower = Follower(lifecycle)
     await follower.remember()
     async with asyncio.TaskGroup() as tasks:

@@ -92,7 +92,7 @@ def test_the_locks_of_images_without_a_gpu_have_the_build_for_the_cpu(tmp_path):
     [command] = re.findall(r"(?s)RUN (mkdir cpu .*?done)\n", DOCKERFILE)
     (tmp_path / "requirements").symlink_to(ROOT / "requirements")
     subprocess.run(["sh", "-ec", command.replace("\\\n", "")], cwd=tmp_path, check=True)
-    for name in ("serve", "savedmodel", "train"):
+    for name in ("serve", "remote", "savedmodel", "train"):
         before, after = ((tmp_path / place / f"{name}.txt").read_text() for place in ("requirements", "cpu"))
         packages = [re.findall(r"(?m)^([\w.\[\]-]+)==", text) for text in (before, after)]
         assert packages[1] == [package for package in packages[0] if package != "onnxruntime-gpu"]

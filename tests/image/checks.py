@@ -12,9 +12,10 @@ import httpx
 from app import __version__
 from tests.image.container import Image
 from tests.support.service import ROOT
+from tests.support.web_directory import web_directory
 
 # MB of each image; only that of the service without TensorFlow is kept small, the others are what their libraries are.
-LIMITS_MB = {"cpu": 450, "cpu-savedmodel": 2_500, "gpu": 6_000, "training": 3_200}
+LIMITS_MB = {"cpu": 450, "cpu-remote": 550, "cpu-savedmodel": 2_500, "gpu": 6_000, "training": 3_200}
 PROGRAMS = ("usr/bin", "usr/local/bin")
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "tcc", "ld", "make")
 LABELS = ("title", "description", "licenses", "version", "revision")
@@ -119,6 +120,16 @@ def it_runs_savedmodels(image: Image) -> str:
     return f"passes, largest difference {difference:.1e}"
 
 
+def it_copies_models(image: Image) -> None:
+    """Models of a web server are copied and served"""
+    with web_directory(ROOT / "models") as web:
+        variables = {"ATELIER_MODELS_DIR": web.url, "ATELIER_MIRROR_DIR": "/tmp/mirror"}
+        with image.serving(**variables) as (url, _):
+            reply = httpx.post(url + PREDICT, content=BODY)
+    assert reply.status_code == 200, reply.text
+    assert any(path.endswith("/model.onnx") for path in web.asked)
+
+
 def it_has_cuda(image: Image) -> str:
     """ONNX Runtime is the build for CUDA, and the libraries that it loads are in the image"""
     program = (
@@ -144,6 +155,7 @@ SERVES = (it_says_how_it_serves, nothing_but_tmp_is_written, its_health_is_seen,
 # Of each target of the Dockerfile.
 CHECKS: dict[str, tuple[Callable[[Image], str | None], ...]] = {
     "cpu": (it_is_small, it_is_described, *SERVES),
+    "cpu-remote": (it_is_small, it_is_described, *SERVES, it_copies_models),
     "cpu-savedmodel": (it_is_small, it_is_described, *SERVES, it_runs_savedmodels),
     "gpu": (it_is_small, it_is_described, *SERVES, it_has_cuda),
     "training": (it_is_small, it_is_described, it_trains),

@@ -1,0 +1,168 @@
+"""Lists and reads files at a URL, by fsspec. Every call blocks."""
+
+import importlib
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote, unquote
+
+from app.errors import ServingError
+from app.mirror.location import PACKAGES, Location
+
+# Files of all models together: a listing is kept in memory.
+MOST_FILES = 100_000
+# Directories of a web server that are listed, and how deep; a version may have directories in it.
+MOST_PAGES = 5_000
+DEEPEST = 6
+CHUNK_BYTES = 2**20
+CONNECT_S = 10
+READ_S = 30
+# A file may take this long, and a second more for each of so many bytes.
+FILE_S = 60.0
+SLOWEST_BYTES_PER_S = 2**16
+# What a storage says of a file that changes with its content.
+_MARKS = ("ETag", "etag", "LastModified", "updated", "last_modified", "mtime", "blob_id", "content_md5")
+
+
+class Unreachable(ServingError):
+    """The storage does not answer, refuses, or lists what cannot be a models directory."""
+
+
+class Listed(NamedTuple):
+    """A file at the URL.
+
+    Attributes:
+        size: bytes; None if the storage does not say.
+        mark: differs when the content differs; None if the storage does not say.
+    """
+
+    size: int | None
+    mark: str | None
+
+
+class Remote(Protocol):
+    """Files below a URL, by their relative paths."""
+
+    def files(self) -> Mapping[str, Listed]:
+        """Every file. Raises Unreachable."""
+        ...
+
+    def chunks(self, name: str, limit_bytes: int) -> Iterator[bytes]:
+        """The content, at most ``limit_bytes`` of it. Raises Unreachable."""
+        ...
+
+
+class FsspecRemote:
+    """Implements ``Remote``.
+
+    Args:
+        location: the URL; its package must be installed (``check_installed``).
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._is_web = location.scheme in {"http", "https"}
+
+    def files(self) -> Mapping[str, Listed]:
+        """See ``Remote``."""
+        with self._told():
+            files, root = self._opened()
+            files.invalidate_cache()
+            found = self._by_pages(files, root) if self._is_web else files.find(root, detail=True).items()
+            listed = {}
+            for path, details in found:
+                name = _relative(path, root)
+                if name is not None and details.get("type") == "file":
+                    listed[name] = Listed(details.get("size"), _mark(details))
+                if len(listed) > MOST_FILES:
+                    raise Unreachable(f"{self._location.url} has more than {MOST_FILES} files below it")
+            return listed
+
+    def chunks(self, name: str, limit_bytes: int) -> Iterator[bytes]:
+        """See ``Remote``. A file that comes more slowly than 64 KiB/s is given up after a minute."""
+        with self._told():
+            files, root = self._opened()
+            # A bucket is read in ranges; others in one request, and without asking for the size before it.
+            as_stream = {"hf": {"block_size": 0}, "http": {"block_size": 0, "size": 1}}
+            how = as_stream.get("http" if self._is_web else self._location.scheme, {"cache_type": "readahead"})
+            deadline, left = time.monotonic() + FILE_S + limit_bytes / SLOWEST_BYTES_PER_S, limit_bytes
+            path = f"{root}/{quote(name) if self._is_web else name}"
+            with files.open(path, "rb", **how) as file:
+                while left > 0 and (data := file.read(min(left, CHUNK_BYTES))):
+                    if time.monotonic() > deadline:
+                        raise Unreachable(f"{self._location.url}/{name} comes more slowly than 64 KiB a second")
+                    left -= len(data)
+                    yield data
+
+    def _opened(self) -> tuple[Any, str]:
+        """The file system, with an empty cache, and the root in its form."""
+        import fsspec
+
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if self._is_web:
+            options["client_kwargs"] = {"timeout": _web_timeout()}
+        files, root = fsspec.core.url_to_fs(self._location.url, **options)
+        return files, root.rstrip("/")
+
+    def _by_pages(self, files: Any, root: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Walks the pages in which a web server lists its directories; links that lead elsewhere are not followed."""
+        pages, waiting = 0, [(root, 0)]
+        while waiting:
+            page, depth = waiting.pop()
+            pages += 1
+            if pages > MOST_PAGES:
+                raise Unreachable(f"{self._location.url} has more than {MOST_PAGES} directories below it")
+            for each in files.ls(f"{page}/", detail=True):
+                path = each["name"].rstrip("/")
+                if path.rpartition("/")[0] != page or "?" in path or "#" in path:
+                    continue
+                if each["name"].endswith("/"):
+                    if depth < DEEPEST:
+                        waiting.append((path, depth + 1))
+                else:
+                    yield path, {**each, "type": "file"}
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever a package for a storage raises becomes Unreachable: each has errors of its own."""
+        try:
+            yield
+        except (Unreachable, GeneratorExit):
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [""]
+            raise Unreachable(f"{self._location.url}: {type(error).__name__}: {reason[0]}") from error
+
+
+def check_installed(location: Location) -> None:
+    """Import what the scheme needs.
+
+    Raises:
+        ValueError: it is not installed; says how to install it.
+    """
+    for package in ("fsspec", PACKAGES[location.scheme]):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ValueError(
+                f"{location.scheme}:// requires packages that are not installed ({package}): "
+                "pip install -r requirements/remote.txt"
+            ) from error
+
+
+def _web_timeout() -> Any:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
+
+
+def _relative(path: str, root: str) -> str | None:
+    if not path.startswith(f"{root}/"):
+        return None
+    return unquote(path[len(root) + 1 :]) if root.startswith("http") else path[len(root) + 1 :]
+
+
+def _mark(details: Mapping[str, Any]) -> str | None:
+    said = [str(details[name]) for name in _MARKS if details.get(name) is not None]
+    return " ".join(said) or None
