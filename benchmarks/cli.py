@@ -13,10 +13,11 @@ from benchmarks.commands.performance import (
 )
 from benchmarks.commands.reliability import chaos, fuzz, honesty, overload, reload, soak, stopping
 from benchmarks.commands.sharing import connections, explain, workers
+from benchmarks.scaling.command import scaling
 
 cli = typer.Typer(help="Measure Atelier on this machine.", no_args_is_help=True, add_completion=False)
 COMMANDS = (
-    *(startup, lstm, training_epoch, serving, model_infer, hot_path, gpu, workers, connections, explain),
+    *(startup, lstm, training_epoch, serving, model_infer, hot_path, gpu, workers, connections, explain, scaling),
     *(reload, soak, chaos, honesty, fuzz, overload, stopping),
 )
 for command in COMMANDS:

@@ -12,8 +12,10 @@ from app.contract.manifest import MANIFEST_FILE, MANIFEST_LIMIT_BYTES, FileEntry
 from app.errors import VersionRefused
 from app.mirror.remote import Listed, Remote
 
-# A name with a dot: neither scanned nor watched. What is in it is used again, so that a copy goes on where it ended.
+# Names with a dot: neither scanned nor watched. What is in a partial one is used again, so that a copy goes on where it
+# ended.
 PARTIAL = ".{}.partial"
+REMOVED = ".{}.removed"
 
 
 def read_small(remote: Remote, name: str, limit_bytes: int) -> bytes:
@@ -75,7 +77,7 @@ def replace_directory(new: Path, directory: Path) -> None:
 
 def remove(directory: Path) -> None:
     """Remove a version: it is gone at once, its files a moment later."""
-    leaving = directory.with_name(f".{directory.name}.removed")
+    leaving = directory.with_name(REMOVED.format(directory.name))
     shutil.rmtree(leaving, ignore_errors=True)
     directory.rename(leaving)
     shutil.rmtree(leaving, ignore_errors=True)

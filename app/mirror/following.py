@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Event, Thread
 
 from app.errors import ServingError
@@ -11,6 +12,8 @@ from app.mirror.mirror import Mirror
 log = logging.getLogger("atelier.mirror")
 
 RETRY_S = 5.0
+# A service with a copy waits this long for the first look, and then serves what it has.
+FIRST_LOOK_S = 10.0
 
 
 class MirrorThread:
@@ -36,15 +39,17 @@ class MirrorThread:
         return f"{what}: {self._problem}" if self._problem else what
 
     async def usable(self) -> None:
-        """Start, and return once there is a copy: of this look or, if the URL cannot be reached, of an earlier one."""
+        """Start, and return once there is a copy: of this look or, if it fails or takes long, of an earlier one."""
         loop, usable = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(usable.set)
 
+        limit_s = FIRST_LOOK_S if self.mirror.has_versions else None
         Thread(target=self._run, args=(tell,), name="mirror", daemon=True).start()
-        await usable.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(usable.wait(), limit_s)
 
     def end(self) -> None:
         """Look no more."""

@@ -43,7 +43,9 @@ class Location:
         if not rest or not parts.netloc or not url.isprintable():
             raise ValueError(f"{text!r} names no place; write {scheme}://{_EXAMPLES.get(scheme, 'bucket/models')}")
         if "@" in parts.netloc:
-            raise ValueError("a URL of models may not have a name or password; see docs/how-to/serve-models-from-storage.md")
+            raise ValueError(
+                "a URL of models may not have a name or password; see docs/how-to/serve-models-from-storage.md"
+            )
         if parts.query or parts.fragment:
             raise ValueError(f"{text!r} has a query or a fragment; the URL of models is that of a directory")
         return cls(scheme, url)

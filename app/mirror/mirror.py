@@ -14,7 +14,7 @@ from app.contract.files.regular import shown
 from app.contract.files.replacing import write_whole
 from app.contract.manifest import MANIFEST_FILE, MANIFEST_LIMIT_BYTES, verify_manifest
 from app.errors import VersionRefused
-from app.mirror.fetching import fetch, read_small, remove
+from app.mirror.fetching import PARTIAL, fetch, read_small, remove
 from app.mirror.listing import RemoteModel, models_of
 from app.mirror.location import Location
 from app.mirror.remote import Listed, Remote, Unreachable
@@ -162,6 +162,9 @@ class Mirror:
         for directory in [each for each in self.directory.iterdir() if each.is_dir() and each.name[0] != "."]:
             there = models.get(directory.name)
             kept = set() if there is None else {*there.versions, *there.without_manifest}
+            used = {PARTIAL.format(name) for name in kept}
+            for left in [each for each in directory.glob(".*") if each.is_dir() and each.name not in used]:
+                shutil.rmtree(left, ignore_errors=True)
             for version in [each for each in directory.iterdir() if version_of(each.name) is not None]:
                 if version.name not in kept:
                     remove(version)

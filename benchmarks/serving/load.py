@@ -13,6 +13,8 @@ from benchmarks.serving.errors import Unavailable
 from benchmarks.serving.forms import Post
 
 OPEN_LOOP_CONNECTIONS = 64
+# Share of the measured seconds that an open loop sends first and does not count.
+WARM_UP_SHARE = 0.2
 
 _SCRIPT = """
 local requests, turn = {{}}, 0
@@ -92,12 +94,40 @@ def closed_loop(posts: Sequence[Post], *, port: int, connections: int, seconds: 
 
 def open_loop(posts: Sequence[Post], *, port: int, rate_per_s: float, seconds: float, core: int) -> Load:
     """Requests at a constant rate, independent of the answers; latency counts from when a request is due."""
+    skipped = int(rate_per_s * seconds * WARM_UP_SHARE)
+    due_s = [number / rate_per_s for number in range(skipped + max(1, int(rate_per_s * seconds)))]
+    return scheduled_loop(posts, ports=[port], due_s=due_s, skipped=skipped, core=core)
+
+
+def scheduled_loop(
+    posts: Sequence[Post],
+    *,
+    ports: Sequence[int],
+    due_s: Sequence[float],
+    skipped: int,
+    core: int,
+    sleeps: bool = False,
+) -> Load:
+    """Requests at given times, to the ports in turn, independent of the answers.
+
+    Args:
+        posts: sent in turn.
+        ports: of the replicas.
+        due_s: when each request is due, from the start on, ascending.
+        skipped: number of the first requests that do not count.
+        core: of the generator.
+        sleeps: see ``OpenLoop``.
+
+    Raises:
+        Unavailable: the generator failed.
+    """
     plan = {
-        "port": port,
-        "rate_per_s": rate_per_s,
-        "seconds": seconds,
+        "ports": list(ports),
+        "due_s": list(due_s),
+        "skipped": skipped,
+        "sleeps": sleeps,
         "connections": OPEN_LOOP_CONNECTIONS,
-        "requests": [wire(post, port).hex() for post in posts],
+        "requests": [wire(post, ports[0]).hex() for post in posts],
     }
     command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "benchmarks.serving.open_loop"]
     done = subprocess.run(command, input=json.dumps(plan), capture_output=True, text=True, check=False)

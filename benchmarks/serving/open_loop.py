@@ -1,9 +1,9 @@
 """The open loop, a separate process: ``python -m benchmarks.serving.open_loop < plan.json``.
 
-It sends request k at ``start + k / rate`` and counts its latency from there. So a server that stalls is charged for
-every request that was due in that time (wrk, which waits, does not do this: "coordinated omission"). It has its own
-core and never sleeps: timers of an event loop are a millisecond late, which is as long as the measured answers. Its own
-delay is measured too.
+It sends each request when it is due, and counts its latency from there. So a server that stalls is charged for every
+request that was due in that time (wrk, which waits, does not do this: "coordinated omission"). With a core of its own
+it never sleeps: timers of an event loop are a millisecond late, which is as long as the measured answers. Its own delay
+is measured too. Several replicas get the requests in turn.
 """
 
 import gc
@@ -14,8 +14,6 @@ import sys
 import time
 from collections import deque
 
-WARM_UP_SHARE = 0.2
-"""Share of the measured seconds that is sent first and not counted."""
 PATIENCE_S = 10
 
 
@@ -25,6 +23,7 @@ class Connection:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.port = port
         self.received = b""
         self.number = -1
 
@@ -56,35 +55,46 @@ class Connection:
 
 
 class OpenLoop:
-    """Sends ``total`` requests on time, with the bodies in turn."""
+    """Sends a request at each time, with the bodies and the ports in turn.
 
-    def __init__(self, requests: list[bytes], *, port: int, connections: int, rate_per_s: float, total: int) -> None:
-        self.requests, self.port, self.interval_s, self.total = requests, port, 1 / rate_per_s, total
+    Args:
+        requests: on the wire.
+        ports: of the replicas.
+        connections: to each of them.
+        due_s: when each request is due, from the start on, ascending.
+        sleeps: whether to wait for the next time without using the processor, which others use too.
+    """
+
+    def __init__(
+        self, requests: list[bytes], *, ports: list[int], connections: int, due_s: list[float], sleeps: bool = False
+    ) -> None:
+        self.requests, self.ports, self.due_s, self.sleeps = requests, ports, due_s, sleeps
+        self.total = len(due_s)
         self.poll = select.epoll()
         self.open: dict[int, Connection] = {}
-        self.idle: deque[Connection] = deque()
-        for _ in range(connections):
-            self.connect()
-        self.latencies_s = [0.0] * total  # negative: failed
-        self.late_s = [0.0] * total  # negative: the server was behind, so that no connection was free
+        self.idle: dict[int, deque[Connection]] = {port: deque() for port in ports}
+        for port in ports * connections:
+            self.connect(port)
+        self.latencies_s = [0.0] * self.total  # negative: failed
+        self.late_s = [0.0] * self.total  # negative: the server was behind, so that no connection was free
 
-    def connect(self) -> None:
+    def connect(self, port: int) -> None:
         """One more idle connection."""
-        connection = Connection(self.port)
+        connection = Connection(port)
         self.open[connection.socket.fileno()] = connection
         self.poll.register(connection.socket.fileno(), select.EPOLLIN)
-        self.idle.append(connection)
+        self.idle[port].append(connection)
 
     def run(self) -> float:
         """Send everything and wait for the answers. Returns the seconds it took."""
         clock, start, sent, answered = time.perf_counter, time.perf_counter(), 0, 0
-        last = start + self.total * self.interval_s + PATIENCE_S
+        last = start + self.due_s[-1] + PATIENCE_S
         behind = False  # whether due requests had to wait for a free connection
         while answered < self.total and (now := clock()) < last:
-            due = start + sent * self.interval_s
+            due = start + self.due_s[sent] if sent < self.total else last
             if sent < self.total and now >= due:
-                if self.idle:
-                    connection = self.idle.popleft()
+                if idle := self.idle[self.ports[sent % len(self.ports)]]:
+                    connection = idle.popleft()
                     connection.number = sent
                     self.late_s[sent] = -1.0 if behind else now - due
                     connection.socket.sendall(self.requests[sent % len(self.requests)])
@@ -93,6 +103,8 @@ class OpenLoop:
                     behind = True
             else:
                 behind = False
+                if self.sleeps:  # epoll counts milliseconds, select microseconds
+                    select.select([self.poll.fileno()], [], [], max(0.0, due - clock()))
             for number, _ in self.poll.poll(0):
                 answered += self.receive(self.open[number], start)
         for connection in self.open.values():
@@ -111,16 +123,16 @@ class OpenLoop:
             self.poll.unregister(connection.socket.fileno())
             del self.open[connection.socket.fileno()]
             connection.socket.close()
-            if connection in self.idle:
-                self.idle.remove(connection)
-            self.connect()
+            if connection in self.idle[connection.port]:
+                self.idle[connection.port].remove(connection)
+            self.connect(connection.port)
         if code is None or connection.number < 0:
             return 0
         number, connection.number = connection.number, -1
-        latency_s = time.perf_counter() - start - number * self.interval_s
+        latency_s = time.perf_counter() - start - self.due_s[number]
         self.latencies_s[number] = latency_s if code // 100 == 2 else -1.0
         if connection.socket.fileno() >= 0:
-            self.idle.append(connection)
+            self.idle[connection.port].append(connection)
         return 1
 
 
@@ -133,14 +145,13 @@ def quantile(values: list[float], share: float) -> float:
 def main() -> None:
     """Plan from standard input, result to standard output."""
     plan = json.load(sys.stdin)
-    rate, seconds = plan["rate_per_s"], plan["seconds"]
-    skipped = int(rate * seconds * WARM_UP_SHARE)
+    due_s, skipped = plan["due_s"], plan["skipped"]
     loop = OpenLoop(
         [bytes.fromhex(request) for request in plan["requests"]],
-        port=plan["port"],
+        ports=plan["ports"],
         connections=plan["connections"],
-        rate_per_s=rate,
-        total=skipped + max(1, int(rate * seconds)),
+        due_s=due_s,
+        sleeps=plan["sleeps"],
     )
     gc.disable()
     spent_s = loop.run()
@@ -153,7 +164,7 @@ def main() -> None:
         "p99_ms": quantile(good, 0.99) * 1e3,
         "errors": sum(latency < 0 for latency in loop.latencies_s),
         "requests": len(good),
-        "asked_per_s": rate,
+        "asked_per_s": len(due_s) / due_s[-1],
         "late_p99_ms": quantile(late, 0.99) * 1e3,
     }
     json.dump(result, sys.stdout)

@@ -28,6 +28,7 @@ _HINTS = (
     ),
     ("pip install -r requirements/parquet.txt", "pip install 'atelier-serving[parquet]'"),
     ("pip install -r requirements/tracing.txt", "pip install 'atelier-serving[tracing]'"),
+    ("pip install -r requirements/remote.txt", "pip install 'atelier-serving[remote]'"),
     ("make serve PORT=9000", "atelier serve --port 9000"),
 )
 _OF_A_CHECKOUT = re.compile(rf"{_COMMAND.pattern}|make (?:serve|train)|requirements/\w")

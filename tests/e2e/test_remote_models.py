@@ -51,7 +51,9 @@ def test_models_of_a_web_server_are_served_and_followed(start, web, published, s
     write_brightness_model(published, version=2, bias=200)
     wait_until(lambda: serving(service) == ["2"])
     assert answer(service).json() != first.json()
-    (published / "brightness/serving.json").write_text('{"version_policy": {"all": true}, "version_labels": {"stable": 1}}')
+    (published / "brightness/serving.json").write_text(
+        '{"version_policy": {"all": true}, "version_labels": {"stable": 1}}'
+    )
     wait_until(lambda: answer(service).content == first.content)
     shutil.rmtree(published / "brightness/2")
     wait_until(lambda: serving(service) == ["1"])
@@ -96,6 +98,15 @@ def test_with_a_copy_the_service_starts_and_goes_on_without_the_storage(start, w
     second = start(None, "--models-dir", web.url, environment=settings)
     assert answer(second).content == expected
     second.wait_for_log("the copy of an earlier look is served")
+
+
+def test_with_a_copy_a_storage_that_does_not_answer_delays_the_start_by_seconds(start, web, settings):
+    assert run("models", "--models-dir", web.url, **settings).returncode == 0
+    web.answers.clear()
+    service = start(None, "--models-dir", web.url, environment=settings)
+    assert answer(service).status_code == 200
+    assert service.stop() == 0
+    web.answers.set()
 
 
 def test_a_service_that_waits_for_its_models_stops_at_once(start, web, settings):
@@ -150,6 +161,11 @@ def test_a_url_that_cannot_be_used_ends_the_start_in_one_sentence(url, reason):
     assert done.returncode == 2
     assert reason in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_the_package_of_google_cloud_is_named_by_itself():
+    done = run("models", "--models-dir", "gs://bucket/models")
+    assert "gs:// requires packages that are not installed (gcsfs): pip install gcsfs" in done.stderr
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):

@@ -16,12 +16,13 @@ APACHE = '<a href="?C=N;O=D">Name</a> <a href="/">Parent Directory</a> <a href="
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    def __init__(self, *arguments: Any, asked: list[str], **options: Any) -> None:
-        self._asked = asked
+    def __init__(self, *arguments: Any, asked: list[str], answers: threading.Event, **options: Any) -> None:
+        self._asked, self._answers = asked, answers
         super().__init__(*arguments, **options)
 
     def do_GET(self) -> None:
         self._asked.append(self.path)
+        self._answers.wait(60)
         super().do_GET()
 
     def list_directory(self, path: Any) -> Any:
@@ -42,12 +43,15 @@ class WebDirectory:
 
     Attributes:
         asked: paths of all requests.
+        answers: cleared, no request is answered.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._port = 0
         self.asked: list[str] = []
+        self.answers = threading.Event()
+        self.answers.set()
         self.start()
 
     @property
@@ -55,7 +59,7 @@ class WebDirectory:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        handler = partial(_Handler, directory=str(self._directory), asked=self.asked)
+        handler = partial(_Handler, directory=str(self._directory), asked=self.asked, answers=self.answers)
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -144,6 +144,16 @@ def test_what_is_removed_there_is_removed_here(mirror, origin_dir):
     assert not (mirror.directory / "words").exists()
 
 
+def test_a_partial_copy_of_a_version_that_is_gone_is_removed(mirror, origin_dir):
+    there = write_brightness_model(origin_dir, version=2)
+    (there / "model.onnx").write_bytes((there / "model.onnx").read_bytes()[::-1])
+    mirror.copy()
+    assert (mirror.directory / "brightness/.2.partial").is_dir()
+    shutil.rmtree(there)
+    mirror.copy()
+    assert sorted(each.name for each in (mirror.directory / "brightness").iterdir()) == ["1"]
+
+
 def test_a_storage_that_fails_or_is_empty_removes_nothing(mirror, web, origin_dir):
     mirror.copy()
     before = files_below(mirror.directory)
