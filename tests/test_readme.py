@@ -42,12 +42,13 @@ NOT_RUN = (
     "docs/explanation/batching.md",
 )
 # Run by tests of their own in tests/e2e: test_imported_models.py, test_score.py, test_record_page.py, test_own_data.py,
-# test_retraining.py.
+# test_retraining.py; the page about Kubernetes by tests/deploy/test_kubernetes_schemas.py.
 RUN_ELSEWHERE = (
     "docs/how-to/bring-a-model.md",
     "docs/how-to/score-files.md",
     "docs/how-to/record-and-give-feedback.md",
     "docs/how-to/retrain.md",
+    "docs/how-to/run-on-kubernetes.md",
     "docs/tutorial/your-photos.md",
     "docs/tutorial/your-table.md",
     "docs/tutorial/your-texts.md",

@@ -125,6 +125,11 @@ def check_models_dir(models_dir: Path) -> None:
 
 def read_settings(**flags: Any) -> Settings:
     """Settings from flags and environment; exits with one sentence for each mistake."""
+    if os.environ.get("ATELIER_SERVICE_HOST"):
+        fail(
+            "Kubernetes has set variables for its Service named atelier, such as ATELIER_PORT; add enableServiceLinks: "
+            "false to the pod"
+        )
     if unknown := unknown_variables():
         known = [name.upper() for name in Settings.model_fields]
         near = get_close_matches(unknown[0].upper().removeprefix(PREFIX), known, n=1)

@@ -1,6 +1,7 @@
 """Lists and reads files at a URL, by fsspec. Every call blocks."""
 
 import importlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -141,6 +142,8 @@ def check_installed(location: Location) -> None:
     Raises:
         ValueError: it is not installed; says how to install it.
     """
+    # Otherwise the hub's client asks for, and keeps, a list of tools by which it tells who uses it.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     for package in ("fsspec", PACKAGES[location.scheme]):
         try:
             importlib.import_module(package)

@@ -42,12 +42,14 @@ class Place(NamedTuple):
         directory: contains its versions, and serving.json; it does not exist if there is a ``file``.
         file: a graph that is the only version of the model; None if there are version directories.
         stated: keys of serving.json that are stated elsewhere; the file itself counts more.
+        is_named: whether its name is stated together with its path, so that model.json may have another one.
     """
 
     name: str
     directory: Path
     file: Path | None = None
     stated: Mapping[str, Any] = _NOTHING
+    is_named: bool = False
 
     def version_directory(self, version: int) -> Path:
         """The directory of a version; see ``version_directories``."""
@@ -85,7 +87,7 @@ class Places:
         for name, model in self._named.current().items():
             if name in places:
                 self.tell_of_hidden(name, str(model.base_path), str(places[name].file or places[name].directory))
-            places[name] = Place(name, model.base_path, None, model.document)
+            places[name] = Place(name, model.base_path, None, model.document, is_named=True)
         return [places[name] for name in sorted(places)]
 
     def of(self, name: str) -> Place:
@@ -95,7 +97,7 @@ class Places:
             ModelNotFound: it would be nowhere.
         """
         if (model := self._named.current().get(name)) is not None:
-            return Place(name, model.base_path, None, model.document)
+            return Place(name, model.base_path, None, model.document, is_named=True)
         if self.models_dir is None:
             raise no_model(name, self._named.current())
         directory, file = self.models_dir / name, self.models_dir / f"{name}{GRAPH_SUFFIX}"

@@ -9,6 +9,7 @@ import pytest
 from tests.support.bare_models import bare
 from tests.support.named_models import LABELS, NamedService, config, default, write_store
 from tests.support.service import ROOT, own_environment, start_fixture, wait_until
+from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import write_brightness_model
 
 start = start_fixture(NamedService)
@@ -44,6 +45,16 @@ def test_a_named_model_without_a_version_is_in_the_log(store, tmp_path, start):
     service.wait_for_log("not served, because they have no version: later; ")
     bare(tmp_path, store / "1", name="later", version=1)
     wait_until(lambda: ask(service, "later") == [[1]])
+
+
+def test_a_published_version_is_served_under_the_name_that_is_stated_with_its_path(tmp_path, start):
+    write_brightness_model(tmp_path)
+    service = start("--model-name", "other", "--model-base-path", str(tmp_path / "brightness"))
+    assert service.client.get("/v1/models").json() == {"models": ["other"]}
+    reply = service.client.post("/v1/models/other:predict", json={"instances": PIXELS.tolist()})
+    assert reply.status_code == 200
+    assert service.client.get("/v2/models/other").json()["name"] == "other"
+    assert service.client.post("/v1/models/brightness:predict", json={}).status_code == 404
 
 
 def test_a_field_without_effect_is_one_line_of_the_log(store, tmp_path, start):

@@ -9,6 +9,7 @@ import pytest
 import s3fs
 
 from tests.support.commands import run
+from tests.support.hub import hub
 from tests.support.model_state import serving
 from tests.support.service import ROOT, wait_until
 from tests.support.tiny_inputs import PIXELS
@@ -175,6 +176,19 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tmp_path):
     assert (
         "s3:// requires packages that are not installed (s3fs): pip install -r requirements/remote.txt" in done.stderr
     )
+
+
+def test_models_of_a_repository_of_the_hub_are_served_and_followed(start, published, settings, tmp_path):
+    with hub(published) as (url, asked):
+        environment = {**settings, "HF_ENDPOINT": url, "HOME": str(tmp_path / "home")}
+        service = start(None, "--models-dir", "hf://owner/repo", environment=environment)
+        first = answer(service)
+        assert first.status_code == 200
+        write_brightness_model(published, version=2, bias=200)
+        wait_until(lambda: serving(service) == ["2"])
+        assert service.stop() == 0
+    assert not [path for path in asked if "owner/repo" not in path]
+    assert not (tmp_path / "home/.cache/huggingface").exists()
 
 
 @pytest.fixture(scope="module")

@@ -173,7 +173,8 @@ class Loader:
             files = VersionFiles(directory, place=self.private_dir, opener=self.open_file)
             backend = backend_of(files, opening.serving.backend, self.default_backend)
             again = partial(self.make_savedmodel, files.saved_model_file, snapshot=files.saved_model)
-            return VersionOnDisk(files=files, contract=read_contract(files, place.name), backend=backend, again=again)
+            contract = read_contract(files, place.name, is_named=place.is_named)
+            return VersionOnDisk(files=files, contract=contract, backend=backend, again=again)
         reader = ForeignReader(
             make_backend=opening.make,
             make_savedmodel=self.make_savedmodel,

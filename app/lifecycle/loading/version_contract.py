@@ -76,14 +76,22 @@ class VersionContract:
         return f"unverified: it has no golden samples; {unit}: {self.alone}"
 
 
-def read_contract(files: VersionFiles, name: str) -> VersionContract:
+def read_contract(files: VersionFiles, name: str, *, is_named: bool = False) -> VersionContract:
     """Read the contract of a version of the model ``name``.
+
+    Args:
+        files: of the version.
+        name: under which it is served.
+        is_named: whether the operator states this name for the path, as with --model-name; model.json may then have
+            another one. Otherwise that is a version in the directory of another model.
 
     Raises:
         VersionRefused: names the file and the rule that it breaks.
     """
     directory = files.directory
     spec = ModelSpec.parse(directory / SPEC_FILE, files.read(SPEC_FILE, SPEC_LIMIT_BYTES))
+    if is_named:
+        spec = spec.model_copy(update={"name": name})
     if spec.name != name:
         raise VersionRefused(f"{directory}: model.json is of model {spec.name!r}")
     if files.has(ONNX_FILE):

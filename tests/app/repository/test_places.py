@@ -75,7 +75,7 @@ def test_named_models_count_more_than_those_of_the_directory(models, tmp_path, c
 
 def test_without_a_models_directory_there_are_the_named_models_only(tmp_path):
     places = Places(None, NamedModels({"a": NamedModel("a", tmp_path)}))
-    assert places.all() == [places.of("a")] == [Place("a", tmp_path)]
+    assert places.all() == [places.of("a")] == [Place("a", tmp_path, is_named=True)]
     assert places.roots == [tmp_path]
     with pytest.raises(ModelNotFound, match="Request for unknown model: 'b' is not found; models: a"):
         places.of("b")
