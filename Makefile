@@ -14,7 +14,7 @@ DOCS := build/docs-venv
 MUTATION := build/mutation-venv
 CLIENT := build/client-venv
 FOREIGN := build/foreign-venv
-# Ray Train, for trainings on several machines; TensorFlow and the rest it takes from $(VENV).
+# Ray, for trainings and services on several machines; TensorFlow and the rest it takes from $(VENV).
 RAY := build/ray-venv
 # A client of MLflow; the rest as for Ray.
 MLFLOW := build/mlflow-venv
@@ -41,7 +41,7 @@ SUPPORTED := import sys; sys.exit(not (sys.implementation.name == 'cpython' and 
 # Searched for at its first use, and only once.
 PYTHON ?= $(eval PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell command -v $(p) >/dev/null 2>&1 && $(p) -c "$(SUPPORTED)" 2>/dev/null && echo $(p)))))$(PYTHON)
 
-.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train mlflow notebook browser grafana-schema wheel test-wheel test-image test-images test-upgrade docs format train train-all train-install lock sbom audit clean
+.PHONY: serve test check contract foreign-models generated-client perf-analyzer mutation ray-train ray-serve mlflow notebook browser grafana-schema wheel test-wheel test-image test-images test-upgrade docs format train train-all train-install lock sbom audit clean
 .DEFAULT_GOAL := serve
 
 MORE := $(if $(filter-out 0,$(GPU)),gpu) $(if $(filter-out 0,$(SAVEDMODEL)),savedmodel)
@@ -102,6 +102,10 @@ notebook: $(VENV)/.dev-installed $(NOTEBOOK)/.installed
 # Two workers of Ray Train on this machine: the curve of one process, and the end of a run whose worker dies.
 ray-train: $(VENV)/.dev-installed $(RAY)/.installed
 	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(RAY)/lib/python3*/site-packages)" $(BIN)/python -m tests.training.ray_check
+
+# The application of Ray Serve on four node processes of this machine; ARGS=--quick takes less than three minutes.
+ray-serve: $(VENV)/.dev-installed $(RAY)/.installed
+	PYTHONPATH="$(CURDIR):$$(echo $(CURDIR)/$(RAY)/lib/python3*/site-packages)" $(BIN)/python -m tests.ray_serve $(ARGS)
 
 # The service and the training tools as one file, for machines without a checkout.
 wheel: $(VENV)/.serve-installed

@@ -1,0 +1,1 @@
+"""The service as an application of Ray Serve, and bulk scoring with Ray Data."""
