@@ -35,6 +35,7 @@ NOT_RUN = (
     "docs/how-to/security.md",
     "docs/how-to/tune-and-speed-up.md",
     "docs/how-to/quantize.md",
+    "docs/how-to/outgrow-one-machine.md",
     "docs/how-to/run-on-ray.md",
     "docs/how-to/serve-models-from-storage.md",
     "docs/how-to/trace-requests.md",

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from app.contract.files.private import check_hash, check_size
 from app.contract.files.regular import shown
 from app.contract.manifest import MANIFEST_FILE, MANIFEST_LIMIT_BYTES, FileEntry, Manifest, verify_file
@@ -51,8 +53,10 @@ def fetch(remote: Remote, name: str, listed: Mapping[str, Listed], directory: Pa
     text = read_small(remote, f"{name}/{MANIFEST_FILE}", MANIFEST_LIMIT_BYTES)
     try:
         manifest = Manifest.model_validate_json(text)
-    except ValueError as error:
-        raise VersionRefused(f"{MANIFEST_FILE} is not valid yet: {str(error).splitlines()[0]}") from error
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        where = ".".join(map(str, mistake["loc"]))
+        raise VersionRefused(f"{MANIFEST_FILE} is not valid: {shown(where)}: {mistake['msg']}") from error
     _check_complete(manifest, listed)
     partial = directory.with_name(PARTIAL.format(directory.name))
     partial.mkdir(parents=True, exist_ok=True)
@@ -69,10 +73,13 @@ def fetch(remote: Remote, name: str, listed: Mapping[str, Listed], directory: Pa
 
 def replace_directory(new: Path, directory: Path) -> None:
     """Give a directory its name; the one that has it is removed."""
+    leaving = directory.with_name(REMOVED.format(directory.name))
+    shutil.rmtree(leaving, ignore_errors=True)
     if directory.exists():
-        remove(directory)
+        directory.rename(leaving)
     new.rename(directory)
     _sync(directory.parent)
+    shutil.rmtree(leaving, ignore_errors=True)
 
 
 def remove(directory: Path) -> None:
@@ -112,12 +119,12 @@ def _is_there(path: Path, entry: FileEntry) -> bool:
 def _fetch_file(remote: Remote, name: str, entry: FileEntry, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    digest, size = _write(path, remote.chunks(name, entry.size + 1))
     try:
+        digest, size = _write(path, remote.chunks(name, entry.size + 1))
         check_size(Path(name), size, entry.size)
         check_hash(Path(name), digest, entry.sha256)
-    except VersionRefused:
-        path.unlink()
+    except BaseException:
+        path.unlink(missing_ok=True)  # also where the disk is full, so that other versions find room
         raise
 
 

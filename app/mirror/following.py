@@ -11,7 +11,10 @@ from app.mirror.mirror import Mirror
 
 log = logging.getLogger("atelier.mirror")
 
+# Seconds after a look that failed; twice as many after each further one, up to the usual time.
 RETRY_S = 5.0
+# Looks after which a service without an earlier copy serves what could be copied.
+FIRST_LOOKS = 3
 # A service with a copy waits this long for the first look, and then serves what it has.
 FIRST_LOOK_S = 10.0
 
@@ -56,13 +59,20 @@ class MirrorThread:
         self._ended.set()
 
     def _run(self, usable: Callable[[], None]) -> None:
+        had_versions, failed = self.mirror.has_versions, 0
         while not self._ended.is_set():
-            succeeded = self._look()
-            if succeeded or self.mirror.has_versions:
+            if self._look():
+                failed = 0
                 usable()
-            if succeeded and self._every_s is None:
-                return
-            self._ended.wait(self._every_s if succeeded and self._every_s is not None else RETRY_S)
+                if self._every_s is None:
+                    return
+                wait_s = self._every_s
+            else:
+                if had_versions or (failed + 1 >= FIRST_LOOKS and self.mirror.has_versions):
+                    usable()
+                wait_s = min(RETRY_S * 2**failed, max(self._every_s or 0, RETRY_S))
+                failed += 1
+            self._ended.wait(wait_s)
 
     def _look(self) -> bool:
         try:
@@ -77,8 +87,8 @@ class MirrorThread:
                 log.info("%s can be read again", self.mirror.location.url)
             self._problem = ""
             return True
-        if problem != self._problem:
+        if problem != self._problem and not self._ended.is_set():
             self._problem = problem
             kept = "; the copy of an earlier look is served" if self.mirror.has_versions else ""
-            log.warning("models cannot be copied: %s%s; tried again every %g s", problem, kept, RETRY_S)
+            log.warning("models cannot be copied: %s%s; it is tried again", problem, kept)
         return False

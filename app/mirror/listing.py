@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from app.contract.manifest import MANIFEST_FILE
 from app.mirror.remote import Listed
 from app.repository.places import may_be_a_model
 from app.repository.policy import POLICY_FILE
 from app.repository.version_directories import version_of
+
+_NO_NAMES = {"", ".", ".."}
 
 
 @dataclass
@@ -27,11 +28,16 @@ class RemoteModel:
 
 
 def models_of(files: Mapping[str, Listed]) -> dict[str, RemoteModel]:
-    """The models of a listing, by name; other files, and names that start with a dot, are left out."""
+    """The models of a listing, by name; other files are left out.
+
+    Args:
+        files: path, with / between its parts -> file. A part that is empty or leads elsewhere makes no model; an object
+            whose name ends with a slash, as consoles of buckets make them for a directory, has such a part.
+    """
     models: dict[str, RemoteModel] = {}
     for path, listed in files.items():
-        name, *below = PurePosixPath(path).parts
-        if not below or not may_be_a_model(name) or any(part.startswith(".") or part == ".." for part in below):
+        name, *below = path.split("/")
+        if not below or not may_be_a_model(name) or not _NO_NAMES.isdisjoint([name, *below]):
             continue
         model = models.setdefault(name, RemoteModel())
         if below == [POLICY_FILE]:

@@ -47,7 +47,7 @@ class Location:
                 "a URL of models may not have a name or password; see docs/how-to/serve-models-from-storage.md"
             )
         if parts.query or parts.fragment:
-            raise ValueError(f"{text!r} has a query or a fragment; the URL of models is that of a directory")
+            raise ValueError("the URL of models may not have a query or a fragment; it is that of a directory")
         return cls(scheme, url)
 
     def __str__(self) -> str:

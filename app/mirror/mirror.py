@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.contract.files.regular import shown
@@ -18,7 +18,7 @@ from app.mirror.fetching import PARTIAL, fetch, read_small, remove
 from app.mirror.listing import RemoteModel, models_of
 from app.mirror.location import Location
 from app.mirror.remote import Listed, Remote, Unreachable
-from app.repository.copies import MARK
+from app.repository.copies import MARK, origin
 from app.repository.policy import POLICY_FILE, POLICY_LIMIT_BYTES
 from app.repository.version_directories import version_of
 
@@ -31,12 +31,22 @@ _LOOKED = ".copied"
 _COPIED_POLICY = ".serving.copied.json"
 
 
+# Seconds to wait while another process copies into the directory.
+_LOCK_S = 10.0
+
+
 @dataclass
 class Copied:
-    """What one look at the URL has changed."""
+    """What one look at the URL has changed.
+
+    Attributes:
+        versions, bytes_read: that were copied.
+        failures: what could not be read or written, although it may be in order there.
+    """
 
     versions: int = 0
     bytes_read: int = 0
+    failures: list[str] = field(default_factory=list)
 
 
 class Mirror:
@@ -58,6 +68,8 @@ class Mirror:
         self._looked_at = time.time()
         # Model/version -> mark of its manifest when the copy was last compared with it.
         self._compared: dict[str, str | None] = {}
+        # Versions that were not at the URL in the last look; a page that is cut off lists too little for a moment.
+        self._missing: set[Path] = set()
         # What the log has said of a version; said again when it changes.
         self._told: dict[str, str] = {}
 
@@ -77,30 +89,39 @@ class Mirror:
         """Look at the URL once, and copy what has changed. Blocks.
 
         Raises:
-            Unreachable: the URL cannot be listed, or lists no model; the copy stays as it was.
-            OSError: the copy cannot be written.
+            Unreachable: the URL cannot be listed, or lists no model, and the copy stays as it was; or another process
+                copies into the directory; or something of a model could not be read, and the others are copied.
+            OSError: the directory cannot be written.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         copied = Copied()
         with self._alone():
-            if self.copied_at() <= self._looked_at:
-                write_whole(self.directory / MARK, self.location.url.encode())
-                models = models_of(self._remote.files())
-                if not models:
-                    raise Unreachable(f"{self.location.url} has no MODEL/VERSION/ in it")
-                for name, model in sorted(models.items()):
-                    self._copy_model(name, model, copied)
-                self._remove_others(models)
-                (self.directory / _LOOKED).touch()
+            if not self._looked_at < self.copied_at() <= time.time():
+                self._copy_all(copied)
             self._looked_at = time.time()
         return copied
+
+    def _copy_all(self, copied: Copied) -> None:
+        if origin(self.directory) != self.location.url:
+            write_whole(self.directory / MARK, self.location.url.encode())
+        models = models_of(self._remote.files())
+        if not models:
+            raise Unreachable(f"{self.location.url} has no MODEL/VERSION/ in it")
+        self._clean(models)
+        for name, model in sorted(models.items()):
+            self._copy_model(name, model, copied)
+        self._remove_others(models)
+        if copied.failures:
+            more = f" ({len(copied.failures)} such failures)" if copied.failures[1:] else ""
+            raise Unreachable(copied.failures[0] + more)
+        (self.directory / _LOOKED).touch()
 
     def _copy_model(self, name: str, model: RemoteModel, copied: Copied) -> None:
         for version in model.without_manifest:
             self._tell(f"{name}/{version}", f"has no {MANIFEST_FILE}; versions without one are not copied")
         for version, files in sorted(model.versions.items(), key=lambda each: int(each[0])):
             self._copy_version(f"{name}/{version}", files, copied)
-        self._copy_policy(name, model)
+        self._copy_policy(name, model, copied)
 
     def _copy_version(self, name: str, files: dict[str, Listed], copied: Copied) -> None:
         mark = files[MANIFEST_FILE].mark
@@ -110,8 +131,11 @@ class Mirror:
                 return
             start = time.monotonic()
             count = fetch(self._remote, name, files, directory)
-        except (VersionRefused, Unreachable) as error:
+        except VersionRefused as error:
             self._tell(name, f"is not copied: {error.message}")
+            return
+        except (Unreachable, OSError) as error:
+            copied.failures.append(f"{shown(name)} is not copied: {error}")
             return
         self._told.pop(name, None)
         self._compared[name] = mark
@@ -137,41 +161,57 @@ class Mirror:
         self._compared[name] = mark
         return True
 
-    def _copy_policy(self, name: str, model: RemoteModel) -> None:
+    def _copy_policy(self, name: str, model: RemoteModel, copied: Copied) -> None:
         """serving.json, if it is another one than was copied last."""
         directory = self.directory / name
         if not directory.is_dir():
             return
-        path, copied = directory / POLICY_FILE, directory / _COPIED_POLICY
-        if model.policy is None:
-            for each in (path, copied):
-                each.unlink(missing_ok=True)
-            return
+        path, kept = directory / POLICY_FILE, directory / _COPIED_POLICY
         try:
+            if model.policy is None:
+                for each in (path, kept):
+                    each.unlink(missing_ok=True)
+                return
             data = read_small(self._remote, f"{name}/{POLICY_FILE}", POLICY_LIMIT_BYTES)
-        except (VersionRefused, Unreachable) as error:
+            if not kept.is_file() or kept.read_bytes() != data:
+                write_whole(path, data)
+                write_whole(kept, data)
+                log.info("copied %s/%s from %s", name, POLICY_FILE, self.location.url)
+        except VersionRefused as error:
             self._tell(f"{name}/{POLICY_FILE}", f"is not copied: {error.message}")
-            return
-        if not copied.is_file() or copied.read_bytes() != data:
-            write_whole(path, data)
-            write_whole(copied, data)
-            log.info("copied %s/%s from %s", name, POLICY_FILE, self.location.url)
+        except (Unreachable, OSError) as error:
+            copied.failures.append(f"{name}/{POLICY_FILE} is not copied: {error}")
 
-    def _remove_others(self, models: dict[str, RemoteModel]) -> None:
-        """Versions and models that are not at the URL any more."""
-        for directory in [each for each in self.directory.iterdir() if each.is_dir() and each.name[0] != "."]:
-            there = models.get(directory.name)
-            kept = set() if there is None else {*there.versions, *there.without_manifest}
-            used = {PARTIAL.format(name) for name in kept}
+    def _clean(self, models: dict[str, RemoteModel]) -> None:
+        """What earlier copies left behind, of versions that are not at the URL any more."""
+        for directory in self._models():
+            there = models.get(directory.name, RemoteModel())
+            used = {PARTIAL.format(name) for name in (*there.versions, *there.without_manifest)}
             for left in [each for each in directory.glob(".*") if each.is_dir() and each.name not in used]:
                 shutil.rmtree(left, ignore_errors=True)
+
+    def _remove_others(self, models: dict[str, RemoteModel]) -> None:
+        """Versions and models that two looks did not find at the URL."""
+        missing: set[Path] = set()
+        for directory in self._models():
+            there = models.get(directory.name, RemoteModel())
+            kept = {*there.versions, *there.without_manifest}
             for version in [each for each in directory.iterdir() if version_of(each.name) is not None]:
                 if version.name not in kept:
+                    missing.add(version)
+            for version in sorted(missing & self._missing):
+                if version.parent == directory:
                     remove(version)
                     self._compared.pop(f"{directory.name}/{version.name}", None)
                     log.info("removed %s/%s, which %s has no more", directory.name, version.name, self.location.url)
-            if there is None:
+            if directory.name not in models and not any(
+                version_of(each.name) is not None for each in directory.iterdir()
+            ):
                 shutil.rmtree(directory, ignore_errors=True)
+        self._missing = missing - self._missing
+
+    def _models(self) -> list[Path]:
+        return [each for each in self.directory.iterdir() if each.is_dir() and each.name[0] != "."]
 
     def _tell(self, name: str, what: str) -> None:
         if self._told.get(name) != what:
@@ -180,11 +220,23 @@ class Mirror:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Wait until no other process copies into the directory."""
+        """Wait until no other process copies into the directory; Unreachable if one does for long."""
         descriptor = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            deadline = time.monotonic() + _LOCK_S
+            while not _locked(descriptor):
+                if time.monotonic() > deadline:
+                    raise Unreachable(f"another process copies into {self.directory}")
+                time.sleep(0.05)
             yield
         finally:
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

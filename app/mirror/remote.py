@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from app.errors import ServingError
 from app.mirror.location import PACKAGES, Location
+from app.mirror.pages import names_on
 
 # Files of all models together: a listing is kept in memory.
 MOST_FILES = 100_000
 # Directories of a web server that are listed, and how deep; a version may have directories in it.
 MOST_PAGES = 5_000
+PAGE_LIMIT_BYTES = 4 * 2**20
 DEEPEST = 6
 CHUNK_BYTES = 2**20
 CONNECT_S = 10
@@ -22,6 +24,12 @@ READ_S = 30
 # A file may take this long, and a second more for each of so many bytes.
 FILE_S = 60.0
 SLOWEST_BYTES_PER_S = 2**16
+# Errors that packages have in common.
+_IN_WORDS: dict[type[Exception], str] = {
+    FileNotFoundError: "it does not exist, or may not be listed",
+    PermissionError: "access is denied",
+    TimeoutError: f"no answer within {READ_S} s",
+}
 # What a storage says of a file that changes with its content.
 _MARKS = ("ETag", "etag", "LastModified", "updated", "last_modified", "mtime", "blob_id", "content_md5")
 
@@ -70,12 +78,9 @@ class FsspecRemote:
         with self._told():
             files, root = self._opened()
             files.invalidate_cache()
-            found = self._by_pages(files, root) if self._is_web else files.find(root, detail=True).items()
             listed = {}
-            for path, details in found:
-                name = _relative(path, root)
-                if name is not None and details.get("type") == "file":
-                    listed[name] = Listed(details.get("size"), _mark(details))
+            for name, file in self._by_pages() if self._is_web else _found(files, root):
+                listed[name] = file
                 if len(listed) > MOST_FILES:
                     raise Unreachable(f"{self._location.url} has more than {MOST_FILES} files below it")
             return listed
@@ -102,27 +107,29 @@ class FsspecRemote:
 
         options: dict[str, Any] = {"use_listings_cache": False}
         if self._is_web:
-            options["client_kwargs"] = {"timeout": _web_timeout()}
+            # Compressed, a short reply could become any number of bytes.
+            plain = {"auto_decompress": False, "headers": {"Accept-Encoding": "identity"}}
+            options["client_kwargs"] = {"timeout": _web_timeout(), **plain}
         files, root = fsspec.core.url_to_fs(self._location.url, **options)
         return files, root.rstrip("/")
 
-    def _by_pages(self, files: Any, root: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Walks the pages in which a web server lists its directories; links that lead elsewhere are not followed."""
-        pages, waiting = 0, [(root, 0)]
+    def _by_pages(self) -> Iterator[tuple[str, Listed]]:
+        """Walks the pages in which a web server lists its directories."""
+        pages, waiting = 0, [("", 0)]
         while waiting:
-            page, depth = waiting.pop()
+            directory, depth = waiting.pop()
             pages += 1
             if pages > MOST_PAGES:
                 raise Unreachable(f"{self._location.url} has more than {MOST_PAGES} directories below it")
-            for each in files.ls(f"{page}/", detail=True):
-                path = each["name"].rstrip("/")
-                if path.rpartition("/")[0] != page or "?" in path or "#" in path:
-                    continue
-                if each["name"].endswith("/"):
-                    if depth < DEEPEST:
-                        waiting.append((path, depth + 1))
-                else:
-                    yield path, {**each, "type": "file"}
+            page = b"".join(self.chunks(directory, PAGE_LIMIT_BYTES + 1))
+            if len(page) > PAGE_LIMIT_BYTES:
+                raise Unreachable(f"{self._location.url}/{directory} lists more than {PAGE_LIMIT_BYTES} bytes")
+            url = f"{self._location.url}/{quote(directory)}"
+            for name in names_on(page.decode(errors="replace"), url):
+                if not name.endswith("/"):
+                    yield directory + name, Listed(None, None)
+                elif depth < DEEPEST:
+                    waiting.append((directory + name, depth + 1))
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -132,8 +139,7 @@ class FsspecRemote:
         except (Unreachable, GeneratorExit):
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines() or [""]
-            raise Unreachable(f"{self._location.url}: {type(error).__name__}: {reason[0]}") from error
+            raise Unreachable(f"{self._location.url}: {_reason(error)}") from error
 
 
 def check_installed(location: Location) -> None:
@@ -161,12 +167,18 @@ def _web_timeout() -> Any:
     return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=READ_S)
 
 
-def _relative(path: str, root: str) -> str | None:
-    if not path.startswith(f"{root}/"):
-        return None
-    return unquote(path[len(root) + 1 :]) if root.startswith("http") else path[len(root) + 1 :]
+def _found(files: Any, root: str) -> Iterator[tuple[str, Listed]]:
+    """All files below a directory, by their relative paths."""
+    for path, details in files.find(root, detail=True).items():
+        if path.startswith(f"{root}/") and details.get("type") == "file":
+            said = [str(details[name]) for name in _MARKS if details.get(name) is not None]
+            yield path[len(root) + 1 :], Listed(details.get("size"), " ".join(said) or None)
 
 
-def _mark(details: Mapping[str, Any]) -> str | None:
-    said = [str(details[name]) for name in _MARKS if details.get(name) is not None]
-    return " ".join(said) or None
+def _reason(error: Exception) -> str:
+    """What a package for a storage says, in words."""
+    for kind, reason in _IN_WORDS.items():
+        if isinstance(error, kind):
+            return reason
+    said = next((line for line in str(error).splitlines() if line.strip(" ;")), "")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

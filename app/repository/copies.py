@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from app.contract.files.regular import read_file
-from app.errors import SettingsUnwritable, VersionRefused
+from app.errors import Forbidden, VersionRefused
 
 # In the models directory; its content is the URL that was copied.
 MARK = ".copy-of"
@@ -22,10 +22,10 @@ def refuse_in_copy(model_directory: Path) -> None:
     """Refuse to write settings that the next copy would overwrite.
 
     Raises:
-        SettingsUnwritable: the model's directory is in a copy.
+        Forbidden: the model's directory is in a copy.
     """
     if (url := origin(model_directory.parent)) is not None:
-        raise SettingsUnwritable(
+        raise Forbidden(
             f"serving.json of model {model_directory.name!r} is a copy from {url}; change it there, and every machine "
             "follows"
         )

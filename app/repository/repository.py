@@ -132,7 +132,7 @@ class Repository:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[Place]:
-        """The place of a model whose serving.json is to be changed; SettingsUnwritable if it is a copy."""
+        """The place of a model whose serving.json is to be changed; Forbidden if it is a copy."""
         place = self.places.of(name)
         refuse_in_copy(place.directory)
         with _writable(name):

@@ -48,7 +48,7 @@ def write_batching(model_directory: Path, values: Mapping[str, Any]) -> Path:
 
     Raises:
         VersionRefused: the file is invalid, or would be; it is left as it was.
-        SettingsUnwritable: the directory is a copy of models at a URL.
+        Forbidden: the directory is a copy of models at a URL.
         OSError: it cannot be written; it is left as it was.
     """
     refuse_in_copy(model_directory)

@@ -78,8 +78,8 @@ def measure_curve(posts: Sequence[Post], running: Replicas, *, seconds: float, r
 
 
 def measure_load(posts: Sequence[Post], running: Replicas, due_s: Sequence[float], *, skipped: int) -> Load:
-    """An open loop with these times, to the replicas in turn."""
-    shares_its_core = len(running.ports) > 1
-    return scheduled_loop(
-        posts, ports=running.ports, due_s=due_s, skipped=skipped, core=running.load_core, sleeps=shares_its_core
-    )
+    """An open loop with these times, to the replicas in turn.
+
+    The generator sleeps until a request is due: on this kind of machine a busy core slows the other one.
+    """
+    return scheduled_loop(posts, ports=running.ports, due_s=due_s, skipped=skipped, core=running.load_core, sleeps=True)

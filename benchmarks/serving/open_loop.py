@@ -87,32 +87,36 @@ class OpenLoop:
 
     def run(self) -> float:
         """Send everything and wait for the answers. Returns the seconds it took."""
-        clock, start, sent, answered = time.perf_counter, time.perf_counter(), 0, 0
+        clock = time.perf_counter
+        start, planned, answered = clock(), 0, 0
         last = start + self.due_s[-1] + PATIENCE_S
-        behind = False  # whether due requests had to wait for a free connection
+        due: dict[int, deque[int]] = {port: deque() for port in self.ports}
         while answered < self.total and (now := clock()) < last:
-            due = start + self.due_s[sent] if sent < self.total else last
-            if sent < self.total and now >= due:
-                if idle := self.idle[self.ports[sent % len(self.ports)]]:
-                    connection = idle.popleft()
-                    connection.number = sent
-                    self.late_s[sent] = -1.0 if behind else now - due
-                    connection.socket.sendall(self.requests[sent % len(self.requests)])
-                    sent += 1
-                else:
-                    behind = True
-            else:
-                behind = False
-                if self.sleeps:  # epoll counts milliseconds, select microseconds
-                    select.select([self.poll.fileno()], [], [], max(0.0, due - clock()))
+            while planned < self.total and start + self.due_s[planned] <= now:
+                port = self.ports[planned % len(self.ports)]
+                behind = bool(due[port]) or not self.idle[port]
+                self.late_s[planned] = -1.0 if behind else now - start - self.due_s[planned]
+                due[port].append(planned)
+                planned += 1
+            for port, numbers in due.items():
+                while numbers and self.idle[port]:
+                    self.send(numbers.popleft(), self.idle[port].popleft())
+            if self.sleeps:  # epoll counts milliseconds, select microseconds
+                following = start + self.due_s[planned] if planned < self.total else last
+                select.select([self.poll.fileno()], [], [], max(0.0, following - clock()))
             for number, _ in self.poll.poll(0):
                 answered += self.receive(self.open[number], start)
         for connection in self.open.values():
             if connection.number >= 0:
                 self.latencies_s[connection.number] = -1.0
-        for number in range(sent, self.total):
+        for number in (*(each for numbers in due.values() for each in numbers), *range(planned, self.total)):
             self.latencies_s[number] = -1.0
         return clock() - start
+
+    def send(self, number: int, connection: Connection) -> None:
+        """Send a request over an idle connection."""
+        connection.number = number
+        connection.socket.sendall(self.requests[number % len(self.requests)])
 
     def receive(self, connection: Connection, start: float) -> int:
         """Read what has arrived. Returns 1 if that completed a request."""

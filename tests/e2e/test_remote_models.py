@@ -8,9 +8,11 @@ import subprocess
 import pytest
 import s3fs
 
+from app.contract.manifest import write_manifest
 from tests.support.commands import run
 from tests.support.hub import hub
 from tests.support.model_state import serving
+from tests.support.mounts import needs_mount, on_small_disk
 from tests.support.service import ROOT, wait_until
 from tests.support.tiny_inputs import PIXELS
 from tests.support.tiny_models import write_brightness_model, write_words_model
@@ -117,11 +119,38 @@ def test_a_service_that_waits_for_its_models_stops_at_once(start, web, settings)
     assert service.stop() == 0
 
 
+@needs_mount
+def test_a_version_that_does_not_fit_on_the_disk_does_not_hold_up_the_others(start, web, published, settings, tmp_path):
+    directory = tmp_path / "mirror"
+    directory.mkdir()
+    through = on_small_disk(directory, size="600k")
+    service = start(None, "--models-dir", web.url, environment=settings, through=through)
+    large = write_brightness_model(published, version=2)
+    (large / "more").write_bytes(bytes(1_000_000))
+    (large / "manifest.json").unlink()
+    write_manifest(large)
+    service.wait_for_log("brightness/2 is not copied", also="No space left on device")
+    write_words_model(published, version=2)
+    wait_until(lambda: serving(service, "words") == ["2"])
+    shutil.rmtree(large)
+    copied_at = service.metric("atelier_mirror_last_success_timestamp_seconds")
+    wait_until(lambda: service.metric("atelier_mirror_last_success_timestamp_seconds") > copied_at)
+
+
+def test_a_page_without_an_end_and_one_that_may_not_be_read_are_failures(start, web, settings):
+    web.endless.set()
+    service = start(None, "--models-dir", web.url, wait_ready=False, environment=settings)
+    service.wait_for_log("models cannot be copied", also="lists more than 4194304 bytes")
+    web.endless.clear()
+    service.wait_until_ready()
+    assert sorted(service.client.get("/v1/models").json()["models"]) == ["brightness", "words"]
+
+
 def test_promotions_are_made_where_the_models_are(start, web, published, settings):
     write_brightness_model(published, version=2)
     service = start(None, "--models-dir", web.url, environment=settings)
     reply = service.client.post("/v2/repository/models/brightness/promote", json={"version": 1})
-    assert reply.status_code >= 400
+    assert reply.status_code == 403
     assert f"is a copy from {web.url}; change it there" in reply.json()["error"]
     done = run("promote", "brightness", "1", "--models-dir", web.url, **settings)
     assert done.returncode == 2

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from html import escape
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,13 +16,22 @@ APACHE = '<a href="?C=N;O=D">Name</a> <a href="/">Parent Directory</a> <a href="
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    def __init__(self, *arguments: Any, asked: list[str], answers: threading.Event, **options: Any) -> None:
-        self._asked, self._answers = asked, answers
+    def __init__(
+        self, *arguments: Any, asked: list[str], answers: threading.Event, endless: threading.Event, **options: Any
+    ) -> None:
+        self._asked, self._answers, self._endless = asked, answers, endless
         super().__init__(*arguments, **options)
 
     def do_GET(self) -> None:
         self._asked.append(self.path)
         self._answers.wait(60)
+        if self._endless.is_set():
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                while self._endless.is_set():
+                    self.wfile.write(b"<a href='x'>x</a>" * 10_000)
+            return
         super().do_GET()
 
     def list_directory(self, path: Any) -> Any:
@@ -44,6 +53,7 @@ class WebDirectory:
     Attributes:
         asked: paths of all requests.
         answers: cleared, no request is answered.
+        endless: set, no reply ends.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -52,6 +62,7 @@ class WebDirectory:
         self.asked: list[str] = []
         self.answers = threading.Event()
         self.answers.set()
+        self.endless = threading.Event()
         self.start()
 
     @property
@@ -59,7 +70,9 @@ class WebDirectory:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        handler = partial(_Handler, directory=str(self._directory), asked=self.asked, answers=self.answers)
+        handler = partial(
+            _Handler, directory=str(self._directory), asked=self.asked, answers=self.answers, endless=self.endless
+        )
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

@@ -1,5 +1,7 @@
 """The copy of a models directory, against a real web server or a storage that lies."""
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -7,7 +9,7 @@ import shutil
 import pytest
 
 from app.contract.manifest import verify_manifest, write_manifest
-from app.errors import SettingsUnwritable
+from app.errors import Forbidden
 from app.mirror.location import Location
 from app.mirror.mirror import Mirror
 from app.mirror.remote import FsspecRemote, Listed, Unreachable
@@ -140,8 +142,20 @@ def test_what_is_removed_there_is_removed_here(mirror, origin_dir):
     shutil.rmtree(origin_dir / "brightness/1")
     shutil.rmtree(origin_dir / "words")
     mirror.copy()
+    mirror.copy()
     assert files_below(mirror.directory) == files_below(origin_dir)
     assert not (mirror.directory / "words").exists()
+
+
+def test_a_page_that_lists_too_little_for_one_look_removes_nothing(mirror, origin_dir, tmp_path):
+    mirror.copy()
+    before = files_below(mirror.directory)
+    for _ in range(3):
+        (origin_dir / "words").rename(tmp_path / "away")
+        mirror.copy()
+        (tmp_path / "away").rename(origin_dir / "words")
+        mirror.copy()
+    assert files_below(mirror.directory) == before
 
 
 def test_a_partial_copy_of_a_version_that_is_gone_is_removed(mirror, origin_dir):
@@ -230,7 +244,7 @@ def test_settings_of_a_copy_are_not_changed_here(mirror, origin_dir):
         lambda: repository.start_canary("brightness", 2, {}, versions=[2, 1]),
         lambda: repository.stop_canary("brightness"),
     ):
-        with pytest.raises(SettingsUnwritable, match=f"is a copy from {mirror.location.url}; change it there"):
+        with pytest.raises(Forbidden, match=f"is a copy from {mirror.location.url}; change it there"):
             change()
     assert not (mirror.directory / "brightness/serving.json").exists()
 
@@ -244,6 +258,84 @@ def test_a_look_is_left_out_if_another_process_has_just_looked(web, tmp_path):
     os.utime(tmp_path / "copy/.copied", (1, 1))
     second.copy()
     assert "/brightness/1/manifest.json" in web.asked
+
+
+def test_a_look_ends_when_another_process_copies_for_long(mirror, monkeypatch):
+    monkeypatch.setattr("app.mirror.mirror._LOCK_S", 0.1)
+    mirror.directory.mkdir()
+    with (mirror.directory / ".copying").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Unreachable, match="another process copies into"):
+            mirror.copy()
+    assert mirror.copy().versions == 2
+
+
+def test_a_time_in_the_future_does_not_end_the_looks(mirror, web, origin_dir):
+    mirror.copy()
+    os.utime(mirror.directory / ".copied", (2e9, 2e9))
+    write_brightness_model(origin_dir, version=2)
+    assert mirror.copy().versions == 1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": None, "a/b": None},  # a directory and a file of one name: possible in a bucket
+        {"x" * 256: None},
+    ],
+)
+def test_a_version_that_cannot_be_written_does_not_hold_up_the_others(tmp_path, files):
+    stored = Stored({"aaa/1": files, "brightness/1": {"model.onnx": None}})
+    mirror = Mirror(Location.parse("s3://bucket/models"), stored, tmp_path / "copy")
+    with pytest.raises(Unreachable, match="aaa/1 is not copied: "):
+        mirror.copy()
+    assert (mirror.directory / "brightness/1/model.onnx").is_file()
+    assert mirror.copied_at() == 0.0
+
+
+def test_a_storage_that_lists_and_gives_nothing_is_a_failure(tmp_path):
+    stored = Stored({"brightness/1": {"model.onnx": None}}, denied="brightness/1/manifest.json")
+    mirror = Mirror(Location.parse("s3://bucket/models"), stored, tmp_path / "copy")
+    with pytest.raises(Unreachable, match="brightness/1 is not copied: access is denied"):
+        mirror.copy()
+    assert mirror.copied_at() == 0.0
+
+
+@pytest.mark.parametrize("name", ["", "models/", "/987654321/1/x", "brightness//1/x", "../1/manifest.json", "a/../1/x"])
+def test_a_name_that_leads_elsewhere_makes_no_model(tmp_path, name):
+    stored = Stored({"brightness/1": {"model.onnx": None}}, others=[name, f"{name}/manifest.json"])
+    mirror = Mirror(Location.parse("s3://bucket/models"), stored, tmp_path / "copy")
+    assert mirror.copy().versions == 1
+    assert sorted(files_below(mirror.directory)) == ["brightness/1/manifest.json", "brightness/1/model.onnx"]
+
+
+class Stored:
+    """A storage with versions that a test states.
+
+    Args:
+        versions: MODEL/VERSION -> names of its files.
+        others: further names that it lists.
+        denied: the name of a file that may not be read.
+    """
+
+    def __init__(self, versions, *, others=(), denied=""):
+        self._versions, self._others, self._denied = versions, others, denied
+
+    def files(self):
+        names = [f"{version}/{name}" for version, inside in self._versions.items() for name in inside]
+        manifests = [f"{version}/manifest.json" for version in self._versions]
+        return {name: Listed(None, None) for name in (*names, *manifests, *self._others)}
+
+    def chunks(self, name, limit_bytes):
+        if name == self._denied:
+            raise Unreachable("access is denied")
+        model, version, file = name.split("/", 2)
+        content = b"content"
+        if file == "manifest.json":
+            entry = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            yield json.dumps({"files": dict.fromkeys(self._versions[f"{model}/{version}"], entry)}).encode()
+        else:
+            yield content
 
 
 class Lying:
