@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.baselines import write_brightness_baseline
@@ -10,6 +11,7 @@ from tests.support.gpus import WITH_GPUS
 from tests.support.http_requests import image
 from tests.support.service import ROOT, Service, wait_until
 from tests.support.tiny_models import write_brightness_model
+from tests.support.web_directory import web_directory
 
 # They count what does not happen here, or need more rows.
 WITHOUT_SAMPLES = {"atelier_dropped_rows_total", "atelier_recording_dropped_rows_total", "atelier_drift_score"}
@@ -35,15 +37,25 @@ def exposed(service):
     return found
 
 
-def test_the_document_lists_every_metric_with_its_type_and_labels(tmp_path):
+@pytest.fixture
+def web(tmp_path):
+    """A web server with models, since some metrics are of models at a URL."""
+    (tmp_path / "models").mkdir()
+    with web_directory(tmp_path / "models") as server:
+        yield server
+
+
+def test_the_document_lists_every_metric_with_its_type_and_labels(tmp_path, web):
+    models = tmp_path / "models"
     for version in (1, 2):
-        directory = write_brightness_model(tmp_path, version=version)
+        directory = write_brightness_model(models, version=version)
         write_brightness_baseline(directory)
         policy = directory.parent / "serving.json"
     policy.write_text(json.dumps({"version_labels": {"stable": 1, "canary": 2}, "rollout": {"shadow": {}}}))
     found = {}
+    environment = {**WITH_GPUS, "ATELIER_MIRROR_DIR": str(tmp_path / "mirror")}
     for workers in ("1", "2"):
-        service = Service(tmp_path, "--workers", workers, environment=WITH_GPUS)
+        service = Service(None, "--models-dir", web.url, "--workers", workers, environment=environment)
         try:
             service.client.post("/v2/models/brightness/infer", json=image()).raise_for_status()
             for last in ("atelier_shadow_copies_total{", "atelier_gpu_power_watts{", "atelier_drift_rows{"):
