@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.contract.manifest import MANIFEST_FILE
+from app.mirror.pages import NO_NAMES
 from app.mirror.remote import Listed
 from app.repository.places import may_be_a_model
 from app.repository.policy import POLICY_FILE
 from app.repository.version_directories import version_of
-
-_NO_NAMES = {"", ".", ".."}
 
 
 @dataclass
@@ -37,7 +36,7 @@ def models_of(files: Mapping[str, Listed]) -> dict[str, RemoteModel]:
     models: dict[str, RemoteModel] = {}
     for path, listed in files.items():
         name, *below = path.split("/")
-        if not below or not may_be_a_model(name) or not _NO_NAMES.isdisjoint([name, *below]):
+        if not below or not may_be_a_model(name) or not NO_NAMES.isdisjoint([name, *below]):
             continue
         model = models.setdefault(name, RemoteModel())
         if below == [POLICY_FILE]:

@@ -196,19 +196,20 @@ class Mirror:
         for directory in self._models():
             there = models.get(directory.name, RemoteModel())
             kept = {*there.versions, *there.without_manifest}
-            for version in [each for each in directory.iterdir() if version_of(each.name) is not None]:
-                if version.name not in kept:
-                    missing.add(version)
-            for version in sorted(missing & self._missing):
-                if version.parent == directory:
-                    remove(version)
-                    self._compared.pop(f"{directory.name}/{version.name}", None)
-                    log.info("removed %s/%s, which %s has no more", directory.name, version.name, self.location.url)
+            missing |= {each for each in directory.iterdir() if version_of(each.name) is not None} - {
+                directory / name for name in kept
+            }
+        for version in sorted(missing & self._missing):
+            remove(version)
+            name = f"{version.parent.name}/{version.name}"
+            self._compared.pop(name, None)
+            log.info("removed %s, which %s has no more", name, self.location.url)
+        self._missing = missing - self._missing
+        for directory in self._models():
             if directory.name not in models and not any(
                 version_of(each.name) is not None for each in directory.iterdir()
             ):
                 shutil.rmtree(directory, ignore_errors=True)
-        self._missing = missing - self._missing
 
     def _models(self) -> list[Path]:
         return [each for each in self.directory.iterdir() if each.is_dir() and each.name[0] != "."]

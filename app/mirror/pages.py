@@ -3,7 +3,8 @@
 from html.parser import HTMLParser
 from urllib.parse import unquote, urljoin, urlsplit
 
-_NO_NAMES = {"", ".", ".."}
+# Parts of a path that name no file or directory below another.
+NO_NAMES = {"", ".", ".."}
 
 
 class _Links(HTMLParser):
@@ -37,6 +38,6 @@ def names_on(page: str, url: str) -> list[str]:
             continue
         name, slash, rest = path[len(url) :].partition("/")
         name = unquote(name)
-        if not rest and "/" not in name and name not in _NO_NAMES:
+        if not rest and "/" not in name and name not in NO_NAMES:
             names[name + slash] = None
     return list(names)

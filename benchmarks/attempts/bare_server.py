@@ -7,7 +7,7 @@ measures it.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 import numpy as np
@@ -17,6 +17,14 @@ from network import Network, port
 
 SIDE = 28
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+
+
+class Answers(Protocol):
+    """Answers requests."""
+
+    def add(self, transport: asyncio.Transport, body: bytes) -> None:
+        """Answer one, now or later."""
+        ...
 
 
 class Turn:
@@ -49,8 +57,8 @@ class Turn:
 class Connection(asyncio.Protocol):
     """One client."""
 
-    def __init__(self, turn: Turn) -> None:
-        self._turn, self._body = turn, b""
+    def __init__(self, answers: Answers) -> None:
+        self._answers, self._body = answers, b""
         self._parser = httptools.HttpRequestParser(self)
 
     def connection_made(self, transport: Any) -> None:
@@ -68,7 +76,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Answer."""
         body, self._body = self._body, b""
-        self._turn.add(self._transport, body)
+        self._answers.add(self._transport, body)
 
 
 async def main() -> None:

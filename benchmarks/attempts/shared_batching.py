@@ -19,11 +19,11 @@ import socket
 import sys
 from collections import deque
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import httptools
 import numpy as np
 import orjson
+from bare_server import Answers, Connection
 from network import Network
 
 SIDE, CLASSES = 28, 10
@@ -143,14 +143,6 @@ def _parts(rings: dict[socket.socket, Ring]) -> list[tuple[socket.socket, Ring, 
     ]
 
 
-class Answers(Protocol):
-    """Answers requests."""
-
-    def add(self, transport: asyncio.Transport, body: bytes) -> None:
-        """Answer one when its batch has run."""
-        ...
-
-
 class Alone:
     """Runs the rows of a turn of the event loop in this process."""
 
@@ -237,31 +229,6 @@ def send(transport: asyncio.Transport, data: bytes) -> None:
     """Write to a client, unless it has left."""
     if not transport.is_closing():
         transport.write(data)
-
-
-class Connection(asyncio.Protocol):
-    """One client, which sends the bytes of images."""
-
-    def __init__(self, answers: Answers) -> None:
-        self._answers, self._body = answers, b""
-        self._parser = httptools.HttpRequestParser(self)
-
-    def connection_made(self, transport: Any) -> None:
-        """Keep where to write."""
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Parse."""
-        self._parser.feed_data(data)
-
-    def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
-        self._body += body
-
-    def on_message_complete(self) -> None:
-        """Answer."""
-        body, self._body = self._body, b""
-        self._answers.add(self._transport, body)
 
 
 async def serve(answers: Answers, port: int) -> None:
