@@ -284,15 +284,15 @@ def test_an_inflated_prompt_counts_against_the_limit_of_bodies(tmp_path, start):
     write_verse_model(tmp_path)
     service = start(tmp_path, environment=BOUNDS)
     prompt = gzip.compress(b'{"text_input": "' + b" " * 1_900_000 + b'"}')
-    with Line(service.url) as line:
-        line.send(head(path="/v2/models/verse/generate", length=1_900_000) + bytes(1_400_000))
 
-        def is_counted():  # once the service has read what the line sent
+    def is_refused():  # unless the service reads the line while the inflated prompt counts, and refuses the line
+        with Line(service.url) as line:
+            line.send(head(path="/v2/models/verse/generate", length=1_900_000) + bytes(1_400_000))
             headers = {"Content-Encoding": "gzip"}
             reply = service.client.post("/v2/models/verse/generate", content=prompt, headers=headers)
-            return reply.status_code == 503 and "the bodies of unanswered requests hold" in reply.json()["error"]
+        return reply.status_code == 503 and "the bodies of unanswered requests hold" in reply.json()["error"]
 
-        wait_until(is_counted)
+    wait_until(is_refused)
 
 
 def test_one_connection_more_than_the_limit_is_refused_with_an_answer(bounded):
