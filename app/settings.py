@@ -4,73 +4,34 @@ Per-model settings are in models/<name>/serving.json, per-version facts in model
 """
 
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.contract.device import AUTO, DeviceName
 from app.control.administration import AdminMode
-from app.control.sites import ANY
-from app.edge.entry.access_log import AccessLog
 from app.edge.entry.bind import Bind
 from app.edge.entry.tls import Tls
-from app.edge.entry.trace_context import is_installed
 from app.mirror.location import Location
-from app.mirror.remote import check_installed
 from app.repository.policy import BackendName
+from app.setting_types import (
+    Address,
+    Endpoint,
+    LoggedRequests,
+    ModelsDir,
+    Names,
+    Origins,
+    OtherServers,
+    PrefixPath,
+    default_mirror_dir,
+    default_state_dir,
+)
 
 PREFIX = "ATELIER_"
 # Read by the training package, which uses the same prefix.
 TRAINING_VARIABLES = {"ATELIER_DATA_DIR", "ATELIER_RECIPES_DIR"}
-
-
-def _path(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9_.~-]{1,100}){0,8}", value):
-        allowed = "expected a path such as /atelier: letters, digits and ._~-, without a slash at its end"
-        raise ValueError(f"ATELIER_ROOT_PATH is {value!r}; {allowed}")
-    return value
-
-
-def _split(value: Any) -> Any:
-    """A list as flags and variables write it: ``a, b``."""
-    return [part for each in value.split(",") if (part := each.strip())] if isinstance(value, str) else value
-
-
-def _models_dir(value: Any) -> Any:
-    """A URL as its location; its packages must be installed."""
-    location = Location.parse(value) if isinstance(value, str) else None
-    if location is None:
-        return value
-    check_installed(location)
-    return location
-
-
-ModelsDir = Annotated[Path | Location, NoDecode, BeforeValidator(_models_dir), PlainSerializer(str)]
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-
-
-def _in_home(variable: str, below: str) -> Path | None:
-    """As in the XDG Base Directory Specification 0.8; None without the variable and without a home."""
-    if stated := os.environ.get(variable):
-        return Path(stated) / "atelier"
-    try:
-        return Path.home() / below / "atelier"
-    except RuntimeError:
-        return None
-
-
-def default_state_dir() -> Path | None:
-    """$XDG_STATE_HOME/atelier; see ``_in_home``."""
-    return _in_home("XDG_STATE_HOME", ".local/state")
-
-
-def default_mirror_dir() -> Path | None:
-    """$XDG_CACHE_HOME/atelier/mirror; see ``_in_home``."""
-    cache = _in_home("XDG_CACHE_HOME", ".cache")
-    return None if cache is None else cache / "mirror"
 
 
 class Settings(BaseSettings):
@@ -128,7 +89,7 @@ class Settings(BaseSettings):
         description="Histograms in /metrics: of the time of requests only, or also of their stages and of batches, "
         "which are 130 more series for each model.",
     )
-    metrics_compat: Annotated[tuple[Literal["triton", "tfs"], ...], NoDecode, BeforeValidator(_split)] = Field(
+    metrics_compat: OtherServers = Field(
         default=(),
         description="Other servers under whose names /metrics has its counts too, separated by commas: triton, tfs.",
     )
@@ -146,7 +107,7 @@ class Settings(BaseSettings):
         description="Most milliseconds of a batch of an explanation, by which a prediction may be delayed. A single "
         "instance may take longer.",
     )
-    tracing_endpoint: str | None = Field(
+    tracing_endpoint: Endpoint | None = Field(
         default=None,
         description="URL of an OpenTelemetry collector that gets spans of requests (OTLP over HTTP), such as "
         "http://localhost:4318/v1/traces. Requires the extra tracing.",
@@ -170,7 +131,7 @@ class Settings(BaseSettings):
         description="Who may call the admin routes: nobody (off), callers with the key (key), or callers on this "
         "machine (loopback); auto: key if there is a key, otherwise loopback.",
     )
-    admin_bind: str | None = Field(
+    admin_bind: Address | None = Field(
         default=None,
         description="ADDRESS:PORT or unix:/PATH for the admin routes, which are then answered nowhere else.",
     )
@@ -179,12 +140,12 @@ class Settings(BaseSettings):
         description="Further names that requests may have as Host, separated by commas; * allows all. On loopback only "
         "its own names are allowed by default; beyond it, all names are allowed unless some are given here.",
     )
-    cors_origins: Names = Field(
+    cors_origins: Origins = Field(
         default=(),
         description="Origins whose pages may use inference, separated by commas, as in https://app.example; * allows "
         "all. Admin routes stay closed to all of them.",
     )
-    access_log: str = Field(
+    access_log: LoggedRequests = Field(
         default="off", description="Requests that get a line in the log: off, errors, all, or a share such as 0.01."
     )
     body_limit_bytes: int = Field(
@@ -258,7 +219,7 @@ class Settings(BaseSettings):
         description="Whether clients on this machine may send and receive tensors in shared memory; not with several "
         "workers.",
     )
-    root_path: Annotated[str, AfterValidator(_path)] = Field(
+    root_path: PrefixPath = Field(
         default="",
         description="Path under which a proxy shows the service, such as /atelier; the proxy removes it.",
     )
@@ -288,38 +249,6 @@ class Settings(BaseSettings):
         default="info", description="Least severe line logged."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="One line per event, as text or as JSON.")
-
-    @field_validator("admin_bind")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        if value is not None:
-            Bind.parse(value)
-        return value
-
-    @field_validator("access_log")
-    @classmethod
-    def _is_access_log(cls, value: str) -> str:
-        AccessLog.parse(value)
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            if origin != ANY and not re.fullmatch(r"https?://[^/?#@\s]+/?", origin):
-                raise ValueError(f"{origin!r} is not an origin; write https://app.example, or * for all")
-        return value
-
-    @field_validator("tracing_endpoint")
-    @classmethod
-    def _can_be_traced(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^/?#\s]+(/\S*)?", value):
-            raise ValueError(f"{value!r} is not a URL; write http://localhost:4318/v1/traces")
-        if value is not None and not is_installed():
-            raise ValueError(
-                "tracing requires packages that are not installed: pip install -r requirements/tracing.txt"
-            )
-        return value
 
     @model_validator(mode="after")
     def _agree(self) -> "Settings":

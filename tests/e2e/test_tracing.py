@@ -165,7 +165,7 @@ def test_an_endpoint_is_a_url(value):
 
 
 def test_a_missing_extra_is_said_in_one_sentence(monkeypatch):
-    monkeypatch.setattr("app.settings.is_installed", lambda: False)
+    monkeypatch.setattr("app.setting_types.is_installed", lambda: False)
     with pytest.raises(ValueError, match=r"tracing requires packages that are not installed: pip install -r"):
         Settings(tracing_endpoint="http://localhost:4318/v1/traces")
     assert Settings().tracing_endpoint is None
