@@ -15,8 +15,9 @@ WORTH = 0.05
 # Ratios of adjacent length buckets to compare.
 RATIOS = (1.19, 1.41, 2.0, 4.0)
 SHORTEST_BUCKET = 8
-# Cost of a batch besides its call: stacking, splitting, one turn of the event loop.
-BATCH_OVERHEAD_S = 60e-6
+# Cost of a batch besides its call: stacking, splitting, one turn of the event loop. In a thread also the hop to it and
+# back, which with a single core interrupts what the event loop does.
+BATCH_OVERHEAD_S, THREAD_OVERHEAD_S = 60e-6, 300e-6
 # A batch that takes longer than both hangs, unless serving.json sets a limit.
 HANGS_AFTER_S = 30.0
 HANGS_AFTER_TIMES = 100
@@ -81,13 +82,13 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
     Raises:
         VersionRefused: length buckets for a model without texts.
     """
-    max_batch_size = policy.max_batch_size or worthwhile_batch_size(curve)
+    max_batch_size = policy.max_batch_size or worthwhile_batch_size(curve, inline_below_s=inline_below_s)
     texts = isinstance(spec.preprocessing, TextPreprocessing)
     buckets = policy.length_buckets
     if buckets and not texts:
         raise VersionRefused(f"length_buckets is {list(buckets)}, but model {spec.name!r} takes no texts")
     if buckets is None:
-        buckets = worthwhile_buckets(curve, max_batch_size) if texts else ()
+        buckets = worthwhile_buckets(curve, max_batch_size, inline_below_s=inline_below_s) if texts else ()
     limit_ms = policy.max_execution_ms
     return BatchRules(
         max_batch_size=max_batch_size,
@@ -101,17 +102,23 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
     )
 
 
-def worthwhile_batch_size(curve: LatencyCurve) -> int:
+def batch_seconds(curve: LatencyCurve, rows: int, length: int, *, inline_below_s: float) -> float:
+    """Seconds of a batch in all: of its call, and of everything around it."""
+    call_s = curve.estimate(rows, length)
+    return call_s + BATCH_OVERHEAD_S + (0.0 if call_s < inline_below_s else THREAD_OVERHEAD_S)
+
+
+def worthwhile_batch_size(curve: LatencyCurve, *, inline_below_s: float) -> int:
     """The smallest measured size from which on larger batches make a row cheaper by less than ``WORTH``.
 
     With several lengths the middle one decides, since few texts are as long as the longest.
     """
     length = curve.lengths[len(curve.lengths) // 2]
-    costs = [(curve.estimate(size, length) + BATCH_OVERHEAD_S) / size for size in curve.batch_sizes]
+    costs = [batch_seconds(curve, size, length, inline_below_s=inline_below_s) / size for size in curve.batch_sizes]
     return next(size for size, cost in zip(curve.batch_sizes, costs, strict=True) if cost * (1 - WORTH) <= min(costs))
 
 
-def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, ...]:
+def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int, *, inline_below_s: float) -> tuple[int, ...]:
     """Length buckets with the ratio at which the curve predicts the shortest time for a full queue.
 
     Wide buckets fill batches, narrow ones waste less on padding; which matters more depends on the model and the
@@ -120,7 +127,7 @@ def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, .
     longest = curve.lengths[-1]
     return min(
         (bucket_limits(ratio, longest) for ratio in RATIOS),
-        key=lambda limits: _seconds_for_all(curve, limits, max_batch_size),
+        key=lambda limits: _seconds_for_all(curve, limits, max_batch_size, inline_below_s),
     )
 
 
@@ -132,12 +139,12 @@ def bucket_limits(ratio: float, longest: int) -> tuple[int, ...]:
     return tuple(sorted({round(limit) for limit in limits}))
 
 
-def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], max_batch_size: int) -> float:
+def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], max_batch_size: int, inline_below_s: float) -> float:
     """Seconds to answer ``WAITING`` texts of evenly spread lengths, bucket by bucket."""
     seconds, shorter = 0.0, 0
     for limit in limits:
         rows = WAITING * (limit - shorter) / limits[-1]
         size = min(max_batch_size, max(1, round(rows)))
-        seconds += (curve.estimate(size, limit) + BATCH_OVERHEAD_S) * rows / size
+        seconds += batch_seconds(curve, size, limit, inline_below_s=inline_below_s) * rows / size
         shorter = limit
     return seconds

@@ -7,15 +7,16 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from typing import Generic, NamedTuple, TypeVar
+from functools import partial
+from typing import Generic, TypeVar
 
 from app.batching.work import RequestOptions
+from app.edge.accounting import Accounting, Caller
 from app.edge.call import Call, InferenceRequest
 from app.edge.codec.decoding import Decoding, is_small
 from app.edge.codec.encoded import texts_of
 from app.edge.entry.access_log import AccessLog
-from app.edge.entry.trace_context import TraceContext
-from app.edge.observer import RequestObserver, explained
+from app.edge.observer import RequestObserver
 from app.edge.request_log import log_refusal, request_fields
 from app.edge.respond import status_of
 from app.edge.tracer import RequestTrace, RequestTracer
@@ -36,14 +37,6 @@ AnyReply = TypeVar("AnyReply")
 
 class ClientLeft(Exception):
     """The connection closed before the request was complete."""
-
-
-class Caller(NamedTuple):
-    """The client that sent a request: request id, address, and name of its API key if it has one."""
-
-    request_id: str
-    client: str
-    key: str | None
 
 
 class Answering(ABC, Generic[AnyCall, AnyReply]):
@@ -70,8 +63,7 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
     ) -> None:
         self._registry = registry
         self._decoding = decoding
-        self._observer = observer
-        self._access_log = access_log
+        self._accounting = Accounting(observer=observer, access_log=access_log, clock=clock)
         self._clock = clock
         self.tracer = tracer
 
@@ -150,7 +142,13 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
             log.exception("%s of model %s failed", route.verb, route.name, extra=fields)
             reply = self.refused(call, None)
         finally:
-            self._record(call, reply, trace)
+            self._accounting.ended(
+                call,
+                trace,
+                traceparent=self.traceparent,
+                caller=self.caller,
+                size=None if reply is None else partial(self.size, reply),
+            )
         return reply
 
     async def predicted(
@@ -260,43 +258,6 @@ class Answering(ABC, Generic[AnyCall, AnyReply]):
         if trace is not None:
             self.traced(call, trace)
         return trace
-
-    def _record(self, call: AnyCall, reply: AnyReply | None, trace: RequestTrace | None) -> None:
-        """Count a request that is answered, refused or abandoned, and write the access log."""
-        protocol = call.route.protocol if not call.explains else explained(call.route.protocol)
-        is_late = call.code == 504 and call.has_own_timeout
-        if call.rollout is not None and call.model is not None and not (is_late or call.explains):
-            call.rollout.answered(call.model, call.code)
-        seconds = self._clock() - call.began
-        if trace is not None:
-            trace.end(call, self.caller(call).request_id, seconds)
-        self._observer.request_done(
-            model=call.model,
-            protocol=protocol,
-            code=call.code,
-            seconds=None if call.explains else seconds,
-            timings=call.timings,
-            trace_id=self._trace_id(call) if trace is None else trace.trace_id,
-        )
-        if self._access_log is not None and self._access_log.takes(call.code):
-            self._log_access(self._access_log, call, reply, seconds)
-
-    def _trace_id(self, call: AnyCall) -> str | None:
-        """The trace that the client of a request records."""
-        context = TraceContext.parse(self.traceparent(call))
-        return context.trace_id if context is not None and context.is_sampled else None
-
-    def _log_access(self, access_log: AccessLog, call: AnyCall, reply: AnyReply | None, seconds: float) -> None:
-        """Log a request. The size of a streamed reply is not known."""
-        access_log.write(
-            **self.caller(call)._asdict(),
-            protocol=call.route.protocol,
-            model=call.route.name,
-            version=None if call.model is None else call.model.version,
-            code=call.code,
-            bytes=None if reply is None else self.size(reply),
-            ms=round(1e3 * seconds, 3),
-        )
 
 
 def _marks_of(model: LoadedModel) -> tuple[object, ...]:

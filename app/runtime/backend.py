@@ -58,6 +58,19 @@ class Backend(Protocol):
         """
         ...
 
+    def free_spare(self, row: Tensors) -> None:
+        """Free memory that larger batches took, and that a call with one row does not need; by default nothing.
+
+        ONNX Runtime never frees what the first call took, so that this has to be one with few rows.
+
+        Args:
+            row: as for ``run``, with one row.
+
+        Raises:
+            BackendFailed: the runtime failed on the row.
+        """
+        return
+
     @property
     def has_gradients(self) -> bool:
         """Whether ``part_gradients`` can be asked."""

@@ -10,8 +10,9 @@ from app.runtime.engines.onnx import OnnxBackend
 from tests.support.fakes import Observed
 
 
-def load(models: Path, name: str, version: int = 1) -> LoadedModel:
-    loader = Loader(
+def loader(models: Path) -> Loader:
+    """A loader that runs nothing on the event loop."""
+    return Loader(
         places=Places(models),
         make_backend=OnnxBackend,
         threads=1,
@@ -20,6 +21,9 @@ def load(models: Path, name: str, version: int = 1) -> LoadedModel:
         pixel_limit=1_000_000,
         clock=time.perf_counter,
     )
-    loaded = loader.load(name, version)
+
+
+def load(models: Path, name: str, version: int = 1) -> LoadedModel:
+    loaded = loader(models).load(name, version)
     loaded.batcher.close()
     return loaded

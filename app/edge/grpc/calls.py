@@ -10,7 +10,8 @@ from grpc.aio import ServicerContext
 
 from app.batching.work import RequestOptions
 from app.control.api_keys import ApiKeys
-from app.edge.answering import Answering, Caller
+from app.edge.accounting import Caller
+from app.edge.answering import Answering
 from app.edge.call import Call, InferenceRequest
 from app.edge.codec.decoding import Decoding
 from app.edge.entry.access_log import AccessLog

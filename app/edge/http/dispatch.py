@@ -4,7 +4,8 @@ import asyncio
 
 from app.batching.work import DEFAULT_OPTIONS, RequestOptions, Timings
 from app.control.peer import scope_peer
-from app.edge.answering import Answering, Caller, ClientLeft
+from app.edge.accounting import Caller
+from app.edge.answering import Answering, ClientLeft
 from app.edge.call import Route
 from app.edge.codec.encoded import is_decoded
 from app.edge.entry.door import Door, replying

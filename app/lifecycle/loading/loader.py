@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,12 @@ from app.repository.layouts import Layout, layout_of
 from app.repository.places import Place, Places
 from app.repository.policy import BackendName, ServingPolicy
 from app.repository.policy_file import read_policy
-from app.runtime.backend import Backend
+from app.runtime.backend import Backend, take_rows
 from app.runtime.engines.onnx import read_facts
 from app.runtime.engines.plugin import PluginBackend
 from app.runtime.engines.process_backend import ProcessBackend
 from app.runtime.engines.savedmodel import SavedModelBackend, is_installed
-from app.types import Clock
+from app.types import Clock, Tensors
 
 log = logging.getLogger("atelier.lifecycle")
 
@@ -157,6 +157,7 @@ class Loader:
             finally:
                 read.close()
             need = self.memory_needs.need(this, read.files, read.backend, [each.backend for each in placed])
+        _free_spare(placed, read.contract.samples)
         return Opened(
             contract=read.contract,
             digest=read.files.digest,
@@ -190,3 +191,16 @@ class Loader:
             plugins=self.plugins,
         )
         return reader.read(place, version, opening.serving.backend, threads=opening.threads_each)
+
+
+def _free_spare(placed: Sequence[Placed], samples: Tensors | None) -> None:
+    """Free what only the largest batches of the verification needed. The memory need of the version includes it."""
+    if samples is None:
+        return
+    row = take_rows(samples, 0, 1)
+    try:
+        for each in placed:
+            each.backend.free_spare(row)
+    except BaseException:
+        close_all(placed)
+        raise

@@ -15,7 +15,7 @@ from app.errors import VersionRefused
 from app.lifecycle.loading.device_choice import Verified
 from app.lifecycle.loading.golden_gate import replay
 from app.lifecycle.loading.version_contract import VersionContract
-from app.runtime.backend import Backend
+from app.runtime.backend import Backend, take_rows
 from app.runtime.memory import resident_bytes
 from app.runtime.warmup import LatencyCurve, measure_curve
 from app.types import Array, Clock, Tensors
@@ -77,6 +77,8 @@ class Gate:
         """
         try:
             at_rest = self._resident()
+            if self._contract.samples is not None:  # see ``Backend.free_spare``
+                backend.run(take_rows(self._contract.samples, 0, 1))
             golden, difference, rows, replay_s = self._contract.golden, None, 1, 0.0
             if golden is not None:
                 rows = min(self.max_batch_size, REPLAY_ROWS, golden.rows)

@@ -66,6 +66,7 @@ class OnnxBackend(Backend):
         self._strings = StringTensors(inputs, outputs)
         self._shapes = GraphShapes.needed_for(spec)
         self._bfloat16 = BFloat16Tensors.needed_for(spec)
+        self._frees_spare = arena and cuda is None and self._bfloat16 is None
 
     @property
     def session(self) -> Any:
@@ -84,12 +85,25 @@ class OnnxBackend(Backend):
 
     def run(self, inputs: Tensors) -> dict[str, Array]:
         """Run one batch; see ``Backend.run``."""
+        return self._run(inputs, None)
+
+    def free_spare(self, row: Tensors) -> None:
+        """See ``Backend.free_spare``. A session keeps the memory of its largest batch otherwise.
+
+        Source: ONNX Runtime, onnxruntime_run_options_config_keys.h, kOrtRunOptionsConfigEnableMemoryArenaShrinkage.
+        """
+        if self._frees_spare:
+            options = ort.RunOptions()
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+            self._run(row, options)
+
+    def _run(self, inputs: Tensors, options: Any) -> dict[str, Array]:
         if self._shapes is not None:
             inputs = self._shapes.to_graph(inputs)
         try:
             inputs = self._strings.to_graph(inputs)
             if self._bfloat16 is None:
-                found = self._session.run(self._outputs, inputs)
+                found = self._session.run(self._outputs, inputs, options)
             else:
                 found = self._bfloat16.run(self._session, self._outputs, inputs)
             answer = dict(zip(self._outputs, found, strict=True))

@@ -1,5 +1,6 @@
 """Batching settings without a value in serving.json, derived from artificial latency curves."""
 
+from functools import partial
 from itertools import pairwise
 from math import inf
 
@@ -7,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.batching.rules import (
-    BATCH_OVERHEAD_S,
-    BatchRules,
-    bucket_limits,
-    resolve,
-    worthwhile_batch_size,
-    worthwhile_buckets,
-)
+from app.batching import rules as batching_rules
+from app.batching.rules import BATCH_OVERHEAD_S, THREAD_OVERHEAD_S, BatchRules, bucket_limits, resolve
 from app.contract.model_spec import ModelSpec
 from app.errors import VersionRefused
 from app.repository.batching_policy import BatchingPolicy
@@ -22,6 +17,9 @@ from app.runtime.warmup import LatencyCurve
 from tests.support.tiny_models import write_brightness_model, write_words_model
 
 SIZES = (1, 2, 4, 8, 16, 32)
+# On the event loop, however long a batch takes.
+worthwhile_batch_size = partial(batching_rules.worthwhile_batch_size, inline_below_s=inf)
+worthwhile_buckets = partial(batching_rules.worthwhile_buckets, inline_below_s=inf)
 
 
 def sequence_curve(call_s, step_s, row_step_s):
@@ -50,6 +48,14 @@ def test_of_several_lengths_the_middle_one_decides_which_batch_pays():
 def test_the_time_of_a_batch_outside_its_call_counts_as_well():
     cheap = LatencyCurve(SIZES, [[1e-9 * rows for rows in SIZES]])  # negligible next to the overhead
     assert worthwhile_batch_size(cheap) == 32
+
+
+def test_a_batch_in_a_thread_costs_more_so_that_it_pays_to_have_fewer_of_them():
+    linear = LatencyCurve(SIZES, [[2 * THREAD_OVERHEAD_S * rows for rows in SIZES]])
+    assert worthwhile_batch_size(linear) == 2
+    assert batching_rules.worthwhile_batch_size(linear, inline_below_s=0) == 16
+    # Those of one and two rows run on the event loop.
+    assert batching_rules.worthwhile_batch_size(linear, inline_below_s=5 * THREAD_OVERHEAD_S) == 2
 
 
 def test_the_smallest_size_within_a_twentieth_of_the_best_is_taken():
@@ -161,7 +167,7 @@ def test_the_longest_time_is_that_of_the_largest_batch_at_the_greatest_length(te
 
 def test_rules_that_are_not_stated_come_from_the_curve(text_spec):
     curve = sequence_curve(1e-3, 1e-6, 1e-9)
-    rules = resolve(BatchingPolicy(), text_spec, curve, inline_below_s=0.0)
+    rules = resolve(BatchingPolicy(), text_spec, curve, inline_below_s=inf)
     assert rules.max_batch_size == worthwhile_batch_size(curve)
     assert rules.length_buckets == worthwhile_buckets(curve, rules.max_batch_size) != ()
 

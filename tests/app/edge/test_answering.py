@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from app.batching.work import RequestOptions
-from app.edge.answering import Answering, Caller, ClientLeft
+from app.edge.accounting import Caller
+from app.edge.answering import Answering, ClientLeft
 from app.edge.call import Call, Route
 from app.edge.entry.access_log import AccessLog
 from app.errors import BackendFailed, DeadlineExceeded, InvalidInput, QueueFull, Unauthenticated, VersionNotFound

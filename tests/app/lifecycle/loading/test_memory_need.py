@@ -1,13 +1,17 @@
 """Memory of a version: measured at load, unless something else changes it at the same time."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from app.errors import VersionRefused
+from app.lifecycle.loading.device_choice import close_all
 from app.lifecycle.loading.memory_need import SESSION_BYTES, MemoryNeed, MemoryNeeds
 from app.runtime.memory import allocated_bytes
+from tests.training.loading import loader
 
+ROOT = Path(__file__).parents[4]
 FILES = SimpleNamespace(digest="a", graph_bytes=100, weights_beside_bytes=0, saved_model_bytes=100)
 ESTIMATE = MemoryNeed(2 * 100 + SESSION_BYTES, is_measured=False)
 BACKEND = SimpleNamespace(process_bytes=0)
@@ -80,3 +84,14 @@ def test_large_blocks_count_as_allocated_until_they_are_freed():
     assert 49e6 < allocated_bytes() - before < 60e6
     del block
     assert allocated_bytes() - before < 5e6
+
+
+def test_after_a_load_only_the_memory_of_a_single_row_is_kept_and_that_of_batches_is_in_the_need():
+    """Of cats-vs-dogs-cnn: 64 MB are only those of the batches of its golden samples."""
+    [version] = (ROOT / "models" / "cats-vs-dogs-cnn").glob("[0-9]*")
+    before = allocated_bytes()
+    opened = loader(ROOT / "models").open("cats-vs-dogs-cnn", int(version.name))
+    kept = allocated_bytes() - before
+    close_all(opened.placed)
+    assert opened.memory.is_measured
+    assert kept < 0.5 * opened.memory.size_bytes

@@ -9,6 +9,7 @@ from app.contract.derive import derive
 from app.contract.version_files import Graph
 from app.errors import BackendFailed, VersionRefused
 from app.runtime.engines.onnx import OnnxBackend, read_facts
+from app.runtime.memory import allocated_bytes
 from tests.support.bare_models import write_graph
 
 
@@ -54,3 +55,34 @@ def test_a_failed_batch_writes_nothing_to_standard_error(tmp_path, capfd):
         backend.run({"x": np.array([7])})
     backend.close()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("arena", [True, False])
+def test_memory_of_a_large_batch_can_be_freed_and_answers_stay_the_same(tmp_path, arena):
+    write_graph(
+        tmp_path,
+        "wide",  # 1 MB for each row
+        [
+            helper.make_node("Tile", ["x", "times"], ["wide"]),
+            helper.make_node("Relu", ["wide"], ["positive"]),
+            helper.make_node("ReduceMax", ["positive"], ["y"], axes=[1], keepdims=1),
+        ],
+        [("x", TensorProto.FLOAT, ["rows", 4])],
+        [("y", TensorProto.FLOAT, ["rows", 1])],
+        {"times": np.array([1, 65_536], np.int64)},
+    )
+    path = tmp_path / "wide" / "1" / "model.onnx"
+    spec, _ = derive("wide", read_facts(Graph(path, path)))
+    backend = OnnxBackend(path, spec, 1, arena=arena)
+    x = np.arange(256, dtype=np.float32).reshape(64, 4)
+    before = allocated_bytes()
+    backend.run({"x": x[:1]})
+    answer = backend.run({"x": x})["y"].copy()  # the array itself is in that memory
+    kept = allocated_bytes() - before
+    backend.free_spare({"x": x[:1]})
+    spare = allocated_bytes() - before
+    assert (kept > 50e6) is arena
+    assert spare < 20e6
+    np.testing.assert_array_equal(backend.run({"x": x})["y"], answer)
+    np.testing.assert_array_equal(answer, x[:, 3:])
+    backend.close()
