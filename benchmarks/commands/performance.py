@@ -34,11 +34,12 @@ def startup(
     if bare:
         _startup_bare(models, repeats, bare)
         return
-    starts = [measure_startup(models) for _ in range(repeats)]
+    starts = [measure_startup(models, uses=True) for _ in range(repeats)]
     names = sorted(path.name for path in models.iterdir() if path.is_dir())
     summary = {
         "ready_s": spread([start.ready_s for start in starts]),
         "resident_mb": spread([start.resident_mb for start in starts]),
+        "used_mb": spread([start.used_mb for start in starts]),
         "estimated_mb": spread([start.estimated_mb for start in starts]),
     }
     table = Table("figure", "minimum", "median", "maximum", title=", ".join(names))

@@ -63,7 +63,7 @@ def without_changes(reply):
 
 async def serve(models, act):
     """Call ``act`` with the application and the port of a service."""
-    settings = Settings(models_dir=models, port=0, watch="off")
+    settings = Settings(models_dir=models, port=0, watch="off", keep_alive_s=60)
     app = create_app(settings)
     server = Server(uvicorn_config(app, settings), settings)
     serving = asyncio.create_task(server.serve())

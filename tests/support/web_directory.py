@@ -1,5 +1,6 @@
 """A web server that lists and serves a directory, as nginx's autoindex and Apache's do, and that can go away."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,6 +60,7 @@ class WebDirectory:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._port = 0
+        self._reserved = socket.socket()
         self.asked: list[str] = []
         self.answers = threading.Event()
         self.answers.set()
@@ -73,13 +75,22 @@ class WebDirectory:
         handler = partial(
             _Handler, directory=str(self._directory), asked=self.asked, answers=self.answers, endless=self.endless
         )
+        self._reserved.close()
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), handler)
         self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
+    def end(self) -> None:
+        self.stop()
+        self._reserved.close()
+
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        self._reserved.close()
+        self._reserved = socket.socket()  # that does not listen: another process could get the port and answer
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", self._port))
 
 
 @contextmanager
@@ -89,4 +100,4 @@ def web_directory(directory: Path) -> Iterator[WebDirectory]:
     try:
         yield server
     finally:
-        server.stop()
+        server.end()
