@@ -73,7 +73,7 @@ async def tune(
     )
 
     def buckets_for(size: int) -> tuple[int, ...]:
-        return worthwhile_buckets(curve, size, inline_below_s=rules.inline_below_s)
+        return worthwhile_buckets(curve, size)
 
     derived = model.sequence is not None and policy.length_buckets is None
     now = Setting(

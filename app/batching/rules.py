@@ -15,9 +15,11 @@ WORTH = 0.05
 # Ratios of adjacent length buckets to compare.
 RATIOS = (1.19, 1.41, 2.0, 4.0)
 SHORTEST_BUCKET = 8
-# Cost of a batch besides its call: stacking, splitting, one turn of the event loop. In a thread also the hop to it and
-# back, which with a single core interrupts what the event loop does.
-BATCH_OVERHEAD_S, THREAD_OVERHEAD_S = 60e-6, 300e-6
+# Cost of a batch besides its call: stacking, splitting, one turn of the event loop.
+BATCH_OVERHEAD_S = 60e-6
+# The same where batches are as full as they may be, so that the call leaves nothing of the service in the processor's
+# caches; and more in a thread, whose hops interrupt the event loop. docs/explanation/batching.md has the figures.
+FULL_OVERHEAD_S, THREAD_OVERHEAD_S = 500e-6, 750e-6
 # A batch that takes longer than both hangs, unless serving.json sets a limit.
 HANGS_AFTER_S = 30.0
 HANGS_AFTER_TIMES = 100
@@ -88,7 +90,7 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
     if buckets and not texts:
         raise VersionRefused(f"length_buckets is {list(buckets)}, but model {spec.name!r} takes no texts")
     if buckets is None:
-        buckets = worthwhile_buckets(curve, max_batch_size, inline_below_s=inline_below_s) if texts else ()
+        buckets = worthwhile_buckets(curve, max_batch_size) if texts else ()
     limit_ms = policy.max_execution_ms
     return BatchRules(
         max_batch_size=max_batch_size,
@@ -102,23 +104,27 @@ def resolve(policy: BatchingPolicy, spec: ModelSpec, curve: LatencyCurve, *, inl
     )
 
 
-def batch_seconds(curve: LatencyCurve, rows: int, length: int, *, inline_below_s: float) -> float:
-    """Seconds of a batch in all: of its call, and of everything around it."""
-    call_s = curve.estimate(rows, length)
-    return call_s + BATCH_OVERHEAD_S + (0.0 if call_s < inline_below_s else THREAD_OVERHEAD_S)
-
-
 def worthwhile_batch_size(curve: LatencyCurve, *, inline_below_s: float) -> int:
     """The smallest measured size from which on larger batches make a row cheaper by less than ``WORTH``.
 
-    With several lengths the middle one decides, since few texts are as long as the longest.
+    With several lengths the middle one decides, since few texts are as long as the longest. Their batches are rarely
+    full, because only texts of similar length share one.
+
+    Args:
+        curve: of the version.
+        inline_below_s: see ``BatchRules``.
     """
     length = curve.lengths[len(curve.lengths) // 2]
-    costs = [batch_seconds(curve, size, length, inline_below_s=inline_below_s) / size for size in curve.batch_sizes]
+    calls = [curve.estimate(size, length) for size in curve.batch_sizes]
+    if len(curve.lengths) > 1:
+        around = [BATCH_OVERHEAD_S] * len(calls)
+    else:
+        around = [FULL_OVERHEAD_S + (0.0 if call < inline_below_s else THREAD_OVERHEAD_S) for call in calls]
+    costs = [(call + more) / size for call, more, size in zip(calls, around, curve.batch_sizes, strict=True)]
     return next(size for size, cost in zip(curve.batch_sizes, costs, strict=True) if cost * (1 - WORTH) <= min(costs))
 
 
-def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int, *, inline_below_s: float) -> tuple[int, ...]:
+def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int) -> tuple[int, ...]:
     """Length buckets with the ratio at which the curve predicts the shortest time for a full queue.
 
     Wide buckets fill batches, narrow ones waste less on padding; which matters more depends on the model and the
@@ -127,7 +133,7 @@ def worthwhile_buckets(curve: LatencyCurve, max_batch_size: int, *, inline_below
     longest = curve.lengths[-1]
     return min(
         (bucket_limits(ratio, longest) for ratio in RATIOS),
-        key=lambda limits: _seconds_for_all(curve, limits, max_batch_size, inline_below_s),
+        key=lambda limits: _seconds_for_all(curve, limits, max_batch_size),
     )
 
 
@@ -139,12 +145,12 @@ def bucket_limits(ratio: float, longest: int) -> tuple[int, ...]:
     return tuple(sorted({round(limit) for limit in limits}))
 
 
-def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], max_batch_size: int, inline_below_s: float) -> float:
+def _seconds_for_all(curve: LatencyCurve, limits: tuple[int, ...], max_batch_size: int) -> float:
     """Seconds to answer ``WAITING`` texts of evenly spread lengths, bucket by bucket."""
     seconds, shorter = 0.0, 0
     for limit in limits:
         rows = WAITING * (limit - shorter) / limits[-1]
         size = min(max_batch_size, max(1, round(rows)))
-        seconds += batch_seconds(curve, size, limit, inline_below_s=inline_below_s) * rows / size
+        seconds += (curve.estimate(size, limit) + BATCH_OVERHEAD_S) * rows / size
         shorter = limit
     return seconds

@@ -3,12 +3,17 @@
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from itertools import accumulate
 from statistics import median
 
 import numpy as np
 
 from app.runtime.backend import Backend, row_count
 from app.types import Array, Clock, Tensors
+
+DISTURBED = 1.5
+"""A size that takes this many times as long as the rows of the size before is measured again: another process may have
+had the core. The figures decide how the version is batched until it is unloaded."""
 
 
 class LatencyCurve:
@@ -120,10 +125,19 @@ def measure_curve(
                 continue
             if row and not may_try(before, size, estimate_s):
                 break
-            row.append(median_seconds(backend, _fill(rows, size), budget_s=share, clock=clock))
+            batch = _fill(rows, size)
+            took_s = median_seconds(backend, batch, budget_s=share, clock=clock)
+            if row and took_s > DISTURBED * estimate_s:
+                took_s = min(took_s, median_seconds(backend, batch, budget_s=share, clock=clock))
+            row.append(took_s)
         sizes = sizes[: len(row)]
-        seconds.insert(0, row)
+        seconds.insert(0, _without_peaks(row))
     return LatencyCurve(sizes, [row[: len(sizes)] for row in seconds], lengths=lengths)
+
+
+def _without_peaks(seconds: Sequence[float]) -> list[float]:
+    """Figures of increasing sizes, none of which is above a later one: fewer rows do not take longer."""
+    return list(accumulate(reversed(seconds), min))[::-1]
 
 
 def batch_sizes_up_to(limit: int) -> tuple[int, ...]:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.batching import rules as batching_rules
-from app.batching.rules import BATCH_OVERHEAD_S, THREAD_OVERHEAD_S, BatchRules, bucket_limits, resolve
+from app.batching.rules import (
+    BATCH_OVERHEAD_S,
+    FULL_OVERHEAD_S,
+    THREAD_OVERHEAD_S,
+    BatchRules,
+    bucket_limits,
+    resolve,
+    worthwhile_buckets,
+)
 from app.contract.model_spec import ModelSpec
 from app.errors import VersionRefused
 from app.repository.batching_policy import BatchingPolicy
@@ -19,7 +27,6 @@ from tests.support.tiny_models import write_brightness_model, write_words_model
 SIZES = (1, 2, 4, 8, 16, 32)
 # On the event loop, however long a batch takes.
 worthwhile_batch_size = partial(batching_rules.worthwhile_batch_size, inline_below_s=inf)
-worthwhile_buckets = partial(batching_rules.worthwhile_buckets, inline_below_s=inf)
 
 
 def sequence_curve(call_s, step_s, row_step_s):
@@ -51,17 +58,19 @@ def test_the_time_of_a_batch_outside_its_call_counts_as_well():
 
 
 def test_a_batch_in_a_thread_costs_more_so_that_it_pays_to_have_fewer_of_them():
-    linear = LatencyCurve(SIZES, [[2 * THREAD_OVERHEAD_S * rows for rows in SIZES]])
-    assert worthwhile_batch_size(linear) == 2
-    assert batching_rules.worthwhile_batch_size(linear, inline_below_s=0) == 16
-    # Those of one and two rows run on the event loop.
-    assert batching_rules.worthwhile_batch_size(linear, inline_below_s=5 * THREAD_OVERHEAD_S) == 2
+    in_thread = partial(batching_rules.worthwhile_batch_size, inline_below_s=0)
+    linear = [4 * THREAD_OVERHEAD_S * rows for rows in SIZES]
+    curve = LatencyCurve(SIZES, [linear])
+    assert worthwhile_batch_size(curve) == 4
+    assert in_thread(curve) == 8
+    texts = LatencyCurve(SIZES, [linear] * 3, lengths=(8, 16, 32))
+    assert in_thread(texts) == worthwhile_batch_size(texts)
 
 
 def test_the_smallest_size_within_a_twentieth_of_the_best_is_taken():
     # Seconds for a row, without the overhead of a batch: 1 of all but the first, which is just within, or just not.
     for first, taken in ((1.0 / 0.95 - 1e-6, 1), (1.0 / 0.95 + 1e-3, 2)):
-        curve = LatencyCurve(SIZES, [[first - BATCH_OVERHEAD_S, *(size - BATCH_OVERHEAD_S for size in SIZES[1:])]])
+        curve = LatencyCurve(SIZES, [[first - FULL_OVERHEAD_S, *(size - FULL_OVERHEAD_S for size in SIZES[1:])]])
         assert worthwhile_batch_size(curve) == taken
 
 
@@ -167,7 +176,7 @@ def test_the_longest_time_is_that_of_the_largest_batch_at_the_greatest_length(te
 
 def test_rules_that_are_not_stated_come_from_the_curve(text_spec):
     curve = sequence_curve(1e-3, 1e-6, 1e-9)
-    rules = resolve(BatchingPolicy(), text_spec, curve, inline_below_s=inf)
+    rules = resolve(BatchingPolicy(), text_spec, curve, inline_below_s=0.0)
     assert rules.max_batch_size == worthwhile_batch_size(curve)
     assert rules.length_buckets == worthwhile_buckets(curve, rules.max_batch_size) != ()
 

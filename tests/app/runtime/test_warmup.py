@@ -40,6 +40,30 @@ class Takes(FakeBackend):
         return super().run(inputs)
 
 
+class Disturbed(Takes):
+    """Takes much longer once, in the call with this number."""
+
+    def __init__(self, clock, row_s, *, number):
+        super().__init__(clock, row_s)
+        self._number = number
+
+    def run(self, inputs):
+        if len(self.batches) == self._number:
+            self._clock.now += 50 * self._row_s
+        return super().run(inputs)
+
+
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("budget_s", [0.0, 300.0])
+def test_a_call_during_which_another_process_had_the_core_does_not_count(number, budget_s):
+    clock = FakeClock()
+    backend = Disturbed(clock, 1.0, number=number)
+    samples = {"x": np.zeros((1, 1), np.float32)}
+    curve = measure_curve(backend, samples, max_batch_size=32, budget_s=budget_s, clock=clock)
+    assert curve.seconds[0] <= 2, "no more than the next size"
+    assert curve.seconds[1:] == (2, 4, 8, 16, 32)
+
+
 @pytest.mark.parametrize(
     ("budget_s", "ran", "sizes"),
     [
