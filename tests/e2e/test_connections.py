@@ -412,7 +412,7 @@ def test_a_health_check_does_not_wait_for_hundreds_of_requests_that_arrive_befor
 
 def test_bytes_sent_ahead_count_against_the_limit_of_bodies(tmp_path, start):
     """Requests above the limit are refused after the answers to the requests before them."""
-    write_slow_model(tmp_path)
+    write_slow_model(tmp_path, multiplications=2)
     patient = {"batching": {"max_queue_s": 3600, "default_timeout_ms": 3_600_000}}  # twenty rows, one after the other
     (tmp_path / "slow" / "serving.json").write_text(json.dumps(patient))
     limits = {"ATELIER_BODIES_LIMIT_BYTES": "400000", "ATELIER_BODY_LIMIT_BYTES": "400000"}
