@@ -51,7 +51,7 @@ serve: $(patsubst %,$(VENV)/.%-installed,$(or $(strip $(MORE)),serve))
 
 # With bytecode, also where the environment forbids it: hundreds of services start.
 test: $(VENV)/.dev-installed $(TFS_CLIENT)/.installed $(ENVOY)/.installed $(KUBERNETES)/.installed $(MOTO)/.installed
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .

@@ -8,6 +8,19 @@ import pytest
 from tests.support.service import Service
 from tests.support.tiny_models import write_brightness_model, write_fragile_model, write_words_model
 
+# Files and directories with the longest tests, the longest first. The Makefile keeps pytest-xdist from another order.
+LONGEST = (
+    "tests/training/fit/test_parallel_stages.py",
+    "tests/test_readme.py",
+    "tests/training/new",
+    "tests/training/recipes",
+    "tests/training",
+    "tests/e2e/test_own_data.py",
+    "tests/benchmarks",
+    "tests/e2e",
+    "tests/deploy",
+)
+
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory):
@@ -38,6 +51,11 @@ def saved(tmp_path_factory):
     with warnings.catch_warnings(action="ignore"):  # of the libraries that save
         save_models(folder)
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Files whose tests train or read a page take minutes. They begin first, so that none is left at the end."""
+    items.sort(key=lambda item: next((rank for rank, name in enumerate(LONGEST) if item.nodeid.startswith(name)), 99))
 
 
 def pytest_configure(config):
