@@ -193,7 +193,7 @@ def test_images_whose_client_left_are_not_decoded_further(service):
     wait_until(lambda: service.metric("atelier_requests_total", model="fashion-mnist-cnn", code="499") >= 1)
     started = time.monotonic()
     assert service.client.post(IMAGE, content=png(np.zeros((200, 200), np.uint8))).status_code == 200
-    assert time.monotonic() - started < 10  # the rest of the decoding would have taken longer
+    assert time.monotonic() - started < 25  # the rest of the decoding would have taken longer
 
 
 def test_decoding_ends_at_the_deadline_of_its_request(service):
@@ -221,7 +221,7 @@ def test_decoding_does_not_keep_the_process_from_ending(start):
         time.sleep(0.5)
         started = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 25
         for post in posts:
             error = post.exception()
             assert isinstance(error, httpx.TransportError) or post.result().status_code == 503

@@ -187,7 +187,7 @@ def test_bad_files_concern_their_own_model_alone(start, models, watch, tmp_path)
     wait_until(lambda: serving(service, "words") == [str(version)])
     started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 # Opening this file blocks, as on a network file system whose server is gone.
@@ -214,7 +214,7 @@ def test_a_load_that_never_ends_does_not_keep_the_process_from_ending(start, tmp
     assert service.client.get("/v2/health/live").status_code == 200
     started = time.monotonic()
     assert service.stop() == 0
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
 
 
 def test_links_that_make_sense_go_on_working(start, tmp_path):

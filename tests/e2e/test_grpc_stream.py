@@ -163,8 +163,8 @@ def test_a_client_that_leaves_cancels_its_requests(tmp_path, begin):
 
 
 def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin):
-    write_slow_model(tmp_path)
-    service = begin(tmp_path)
+    write_slow_model(tmp_path, multiplications=6)
+    service = begin(tmp_path, environment={"ATELIER_SHUTDOWN_TIMEOUT_S": "600"})
     service.stub.ModelInfer(slow())  # measures that it does not run on the event loop
     asked = queue.Queue()
     call = service.stub.ModelStreamInfer(iter(asked.get, None))
@@ -172,10 +172,8 @@ def test_an_open_stream_ends_with_the_service_after_its_answers(tmp_path, begin)
         asked.put(slow())
     wait_until(lambda: service.queued() > 0)
     service.process.send_signal(signal.SIGTERM)
-    started = time.monotonic()
     assert [reply.error_message for reply in call] == [""] * 4
-    assert service.process.wait(30) == 0  # a second signal would end it at once
-    assert time.monotonic() - started < 10
+    assert service.process.wait(60) == 0  # not after the timeout; and a second signal would end it at once
     assert service.stop() == 0
     asked.put(None)
 

@@ -117,7 +117,7 @@ def test_a_client_that_does_not_read_does_not_delay_the_shutdown(models, server,
         assert idle.recv(1)
         began = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 25
 
 
 def test_tls_below_1_2_is_refused(encrypted, certificates):
