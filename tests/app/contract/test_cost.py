@@ -7,9 +7,10 @@ from app.contract.images.image_headers import read_declared
 from tests.support import hostile_images as hostile
 from tests.support.cost import time_ratio
 
-SMALL, TIMES = 8_000, 4
-# Four times the input costs four times as much if the cost is linear, and sixteen times if it is quadratic.
-MOST = 2.0 * TIMES
+SMALL, TIMES = 4_000, 8
+# Eight times the input costs eight times as much if the cost is linear, or twice that if only the smaller one fits into
+# the processor's caches next to other work; and 64 times if it is quadratic.
+MOST = 3.0 * TIMES
 
 EVIL_TEXTS = {
     "opening brackets": "<",
